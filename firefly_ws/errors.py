@@ -1,0 +1,199 @@
+"""Every error the library raises; each carries its facts, the text is derived from them.
+
+    WebSocketException
+     ├ WebSocketConnectionException (also OSError)   no connection came about
+     │  ├ HandshakeError                             the peer answered, but not with a websocket
+     │  └ ProxyError                                 the proxy refused
+     ├ ConnectionClosed                              the connection has ended
+     │  ├ ConnectionClosedOK                         with 1000 or 1001
+     │  └ ConnectionClosedError                      with anything else
+     ├ ProtocolError                                 the peer broke a rule; has the close code
+     │  ├ FrameTooBig, MessageTooBig                 1009
+     │  └ InvalidPayload                             1007
+     ├ PingTimeout                                   the peer was silent for too long
+     ├ QueueOverflow                                 more is waiting to be sent than allowed
+     ├ ConverterNotFound
+     └ DeserializeError                              a message does not fit the asked type
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .codes import CloseCode, CloseReason
+
+__all__ = [
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConverterNotFound",
+    "DeserializeError",
+    "FrameTooBig",
+    "HandshakeError",
+    "InvalidPayload",
+    "MessageTooBig",
+    "PingTimeout",
+    "ProtocolError",
+    "ProxyError",
+    "QueueOverflow",
+    "WebSocketConnectionException",
+    "WebSocketException",
+]
+
+
+class WebSocketException(Exception):
+    """Base of all errors of this library."""
+
+
+class WebSocketConnectionException(WebSocketException, OSError):
+    """No connection could be made; ``__cause__`` has the operating system's error, if any."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class HandshakeError(WebSocketConnectionException):
+    """The server's answer was no valid upgrade (RFC 6455 §4.1).
+
+    ``status`` (int, 0 when no status line came), ``headers`` (a mapping) and
+    ``body`` (bytes, what arrived of it) are the answer's.
+    """
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"", message: str = ""
+    ) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = {} if headers is None else headers
+        self.body = body
+        super().__init__(message or f"the server answered {status} instead of 101 Switching Protocols")
+
+
+class ProxyError(WebSocketConnectionException):
+    """The proxy did not open the way; ``status`` (int) and ``headers`` are its answer's."""
+
+    def __init__(
+        self, message: str, status: int = 0, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = {} if headers is None else headers
+        self.body = body
+        super().__init__(message)
+
+
+class ConnectionClosed(WebSocketException):
+    """The connection has ended, or its end has begun.
+
+    ``reason`` is the final `CloseReason`; ``sent`` and ``received`` are those of
+    the two Close frames, ``None`` where none went or came.
+    """
+
+    def __init__(
+        self,
+        reason: CloseReason,
+        sent: CloseReason | None = None,
+        received: CloseReason | None = None,
+        doing: str = "",
+    ) -> None:
+        self.reason = reason
+        self.sent = sent
+        self.received = received
+        what = f"{doing}: the" if doing else "the"
+        super().__init__(f"{what} connection is closed, {reason}; sent: {sent}; received: {received}")
+
+    @property
+    def code(self) -> int:
+        """The final close code."""
+        return self.reason.code
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """Ended with 1000 or 1001."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """Ended with any other code, or without a Close frame."""
+
+
+class ProtocolError(WebSocketException):
+    """The peer broke a rule; ``code`` is the close code it is told (RFC 6455 §7.4.1)."""
+
+    def __init__(self, message: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
+        self.code = int(code)
+        self.message = message
+        super().__init__(message)
+
+    @property
+    def close_text(self) -> str:
+        """What the Close frame says: at most 123 bytes of UTF-8 (RFC 6455 §5.5)."""
+        return self.message.encode()[:123].decode(errors="ignore")
+
+
+class _TooBig(ProtocolError):
+    def __init__(self, size: int, limit: int, what: str, option: str) -> None:
+        self.size = size
+        self.limit = limit
+        self.option = option
+        super().__init__(
+            f"{what} of at least {size} bytes exceeds {option}={limit}; raise it with .{option}(bytes)",
+            CloseCode.MESSAGE_TOO_BIG,
+        )
+
+
+class FrameTooBig(_TooBig):
+    """A frame longer than ``max_frame_size``: ``size`` and ``limit`` in bytes, ``option`` its setter."""
+
+    def __init__(self, size: int, limit: int, option: str = "max_frame_size") -> None:
+        super().__init__(size, limit, "a frame", option)
+
+
+class MessageTooBig(_TooBig):
+    """A message longer than allowed: ``size`` and ``limit`` in bytes, ``option`` the limit's setter."""
+
+    def __init__(self, size: int, limit: int, option: str = "max_message_size") -> None:
+        super().__init__(size, limit, "a message", option)
+
+
+class InvalidPayload(ProtocolError):
+    """Text that is no UTF-8, or data that does not inflate (RFC 6455 §8.1, RFC 7692 §7.2.2)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CloseCode.INVALID_PAYLOAD)
+
+
+class PingTimeout(WebSocketException):
+    """The peer was silent: ``silence`` and ``limit`` in seconds."""
+
+    def __init__(self, silence: float, limit: float) -> None:
+        self.silence = silence
+        self.limit = limit
+        super().__init__(
+            f"the peer was silent for {silence:.1f} s, more than ping_interval + ping_timeout = {limit:.1f} s"
+        )
+
+
+class QueueOverflow(WebSocketException):
+    """A send would take what waits above the limit: ``size`` and ``limit`` in bytes.
+
+    Nothing of the refused message was queued, and nothing queued before it is lost.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"{size} bytes would be waiting to be sent, more than max_write_buffer={limit}; "
+            "await what send() returns, or raise it with .max_write_buffer(bytes)"
+        )
+
+
+class ConverterNotFound(WebSocketException):
+    """A typed send or receive where no converter takes this kind of frame."""
+
+
+class DeserializeError(WebSocketException):
+    """A message does not fit the type asked for; ``frame`` is the message."""
+
+    def __init__(self, message: str, frame: Any = None) -> None:
+        self.frame = frame
+        super().__init__(message)
