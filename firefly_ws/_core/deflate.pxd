@@ -1,0 +1,19 @@
+"""permessage-deflate's codec."""
+
+
+cdef class Deflate:
+    cdef readonly int compress_bits       # log2 of our window
+    cdef readonly int decompress_bits     # log2 of the peer's window
+    cdef readonly bint compress_takeover
+    cdef readonly bint decompress_takeover
+    cdef readonly int level
+    cdef readonly int mem_level
+    cdef readonly Py_ssize_t threshold    # shorter payloads go uncompressed
+    cdef object compress_if               # callable(payload) -> bool, or None
+    cdef object _compressor               # with takeover: our own, made when first needed
+    cdef object _decompressor             # with takeover: kept; without: during one message
+
+    cdef bytes compress(self, object payload, Py_ssize_t size)
+    cdef bytes inflate(self, bytes data, Py_ssize_t limit)
+    cdef bytes finish(self, Py_ssize_t limit)
+    cdef _inflate(self, bytes data, Py_ssize_t limit)

@@ -1,0 +1,81 @@
+"""Messages to callbacks."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from .messages cimport MessageSink, Messages
+from .parser cimport FrameSink, Parser
+from .steps cimport Steps
+
+
+cdef class Callbacks:
+    cdef public object accept, message, text, binary, frame, ping, pong, close, error
+
+
+cdef enum Hold:
+    PENDING = 1    # a message callback has not ended
+    DRAINING = 2   # a message callback's own sends are above high water
+    PAUSED = 4     # the user's pause_reading()
+    QUEUED = 8     # messages wait for one of these
+    ENDED = 16     # closing: messages are counted and dropped
+    DEAD = 32      # nothing is parsed any more
+    BUSY = 7       # PENDING | DRAINING | PAUSED
+
+
+cdef class Delivery(MessageSink):
+    cdef readonly object loop
+    cdef Steps steps
+    cdef Callbacks callbacks
+    cdef Parser parser
+    cdef Messages messages
+    cdef int hold                # bits of Hold; 0 on the way that matters
+    cdef bint inside             # within a batch: callbacks may run
+    cdef bint delivering         # within a message callback's synchronous part
+    cdef bint scheduled          # _advance is due next turn
+    cdef bint reading            # the transport reads
+    cdef object queue            # deque of str and bytes, made when first needed
+    cdef Py_ssize_t queue_bytes
+    cdef Py_ssize_t max_messages, max_bytes  # bounds of the queue
+    cdef bytes rest              # read, not parsed yet
+    cdef Py_ssize_t rest_start
+    cdef long long work          # left of this turn's budget
+    cdef object pending          # what the message callback waits for
+    cdef set tasks               # other callbacks that have not ended
+    cdef readonly long long bytes_read
+    cdef readonly long long messages_received
+    cdef readonly long long discarded  # bytes that came after our Close
+    cdef double read_at          # monotonic seconds
+
+    cdef int receive(self, bytes data) except -1
+    cdef int parse(self, bytes data, Py_ssize_t start) except -1
+    cdef int enqueue(self, object message, Py_ssize_t size) except -1
+    cdef bint full(self) noexcept
+    cdef int deliver(self, object message, bint is_text) except -1
+    cdef int ended_callback(self, object pending) except -1
+    cdef int notify(self, object callback, object argument) except -1
+    cdef int watch(self, object result) except -1
+    cdef int enter(self) except -1
+    cdef int leave(self) except -1
+    cdef int settle(self) except -1
+    cdef int schedule(self) except -1
+    cdef int forget(self) except -1
+
+    # for the connection to fill in
+    cdef int cork(self) except -1
+    cdef int uncork(self) except -1
+    cdef int set_reading(self, bint on) except -1
+    cdef int violated(self, object error) except -1
+    cdef int callback_failed(self, object error) except -1
+    cdef int over_high_water(self) except -1
+    cdef int idle(self) except -1
+
+
+cdef class FrameTap(FrameSink):
+    cdef FrameSink sink
+    cdef Delivery delivery
+    cdef int first
+    cdef list parts
+
+    cdef int seen(self, int first, bytes payload) except -1
+
+
+cdef double monotonic() noexcept

@@ -1,0 +1,41 @@
+"""The sending half of a connection."""
+
+from libc.stdint cimport uint8_t
+
+from .deflate cimport Deflate
+from .delivery cimport Delivery
+from .outbox cimport Outbox
+from .steps cimport Wait
+
+
+cdef enum State:
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+
+
+cdef class Sender(Delivery):
+    cdef int _state                  # of State
+    cdef unsigned long thread        # the loop's, the only one that may touch a connection
+    cdef Outbox outbox
+    cdef Deflate deflate             # None: not agreed
+    cdef Py_ssize_t high_water, low_water, max_write  # bytes; max_write below zero: none
+    cdef Wait drained                # from above high water until below low
+    cdef dict pings                  # payload -> (Wait, monotonic seconds)
+    cdef readonly object latency     # seconds, of the last Pong; None before
+    cdef readonly object close_sent      # CloseReason or None
+    cdef readonly object close_received  # CloseReason or None
+    cdef readonly object close_reason    # CloseReason once it has ended
+    cdef readonly long long messages_sent
+    cdef double write_at             # monotonic seconds
+
+    cdef object refuse(self, str doing)
+    cdef object send_str(self, str text)
+    cdef object send_buffer(self, object data, int opcode)
+    cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner)
+    cdef object sent(self)
+    cdef int check_room(self, Py_ssize_t size) except -1
+    cdef int check_thread(self, str doing) except -1
+    cdef int ponged(self, bytes payload) except -1
+    cdef int drain(self) except -1

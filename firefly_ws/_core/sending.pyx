@@ -1,0 +1,303 @@
+# cython: language_level=3
+"""Sending: what a user's send does before the outbox, RFC 6455 §5.5.2 to §6.1. Knows not how a connection ends.
+
+A send raises from the call itself. What it returns is `DONE` below high water, so
+that sending costs no object; above it, one thing to await for all who are sending.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+
+from .deflate cimport Deflate
+from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, Delivery, monotonic
+from .frames cimport Frame
+from .outbox cimport Outbox
+from .steps cimport Wait
+
+import asyncio
+import os
+
+from ..codes import CloseCode, CloseReason
+from ..done import DONE
+from ..errors import ConnectionClosedError, ConnectionClosedOK, QueueOverflow
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    unsigned long PyThread_get_thread_ident()
+
+cdef object _DONE = DONE
+
+
+cdef class Sender(Delivery):
+    """The sending half of a connection, on top of the receiving one."""
+
+    def send(self, data):
+        """Send a message: str as text, bytes-like as binary, a `Frame` as it is.
+
+        Returns `DONE`, or above ``write_high_water`` something to await until the
+        peer has drained it below ``write_low_water``; nobody has to. Raises
+        `ConnectionClosed`, `QueueOverflow`, `TypeError`, and `RuntimeError` from
+        another thread.
+        """
+        if type(data) is str:
+            return self.send_str(data)
+        if isinstance(data, Frame):
+            return self.send_frame(data)
+        if isinstance(data, str):
+            return self.send_str(str(data))
+        return self.send_buffer(data, 2)
+
+    def send_text(self, text):
+        """Send a text message (RFC 6455 §5.6); see `send`."""
+        if not isinstance(text, str):
+            raise TypeError(f"send_text() takes a str, not {type(text).__name__}; bytes go through send_data()")
+        return self.send_str(text)
+
+    def send_data(self, data):
+        """Send a binary message (RFC 6455 §5.6) from a bytes-like object; see `send`."""
+        if isinstance(data, str):
+            raise TypeError("send_data() takes bytes, not str; text goes through send_text()")
+        return self.send_buffer(data, 2)
+
+    send_binary = send_data
+
+    def send_frame(self, Frame frame not None):
+        """Send a `Frame`: text and binary as messages, control frames as `ping`, `pong` and `close` do; see `send`."""
+        if frame.opcode == 9:
+            return self.ping(frame.payload)
+        if frame.opcode == 10:
+            return self.pong(frame.payload)
+        if frame.opcode == 8:
+            reason = frame.reason
+            return self.close(1000) if reason is None else self.close(reason)
+        if frame._first != 0x80 or frame.opcode == 0:
+            raise ValueError(f"{frame!r} is a fragment or has reserved bits set; "
+                             "only whole messages can be sent here, fragments are made by the library")
+        if frame.opcode == 1:
+            if frame._text is not None:
+                return self.send_str(frame._text)
+            return self.send_str((<bytes>frame._payload).decode())
+        return self.send_buffer(frame.payload, 2)
+
+    cdef object send_str(self, str text):
+        cdef const char* data
+        cdef Py_ssize_t size
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("send")
+        if PyUnicode_IS_COMPACT_ASCII(text):
+            data = <const char*>PyUnicode_DATA(text)
+            size = PyUnicode_GET_LENGTH(text)
+        else:
+            data = PyUnicode_AsUTF8AndSize(text, &size)
+        return self.put(1, <const uint8_t*>data, size, text)
+
+    cdef object send_buffer(self, object data, int opcode):
+        cdef Py_buffer view
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("send")
+        if PyBytes_CheckExact(data):
+            return self.put(opcode, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data), data)
+        try:
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        except (TypeError, BufferError) as error:
+            raise TypeError(f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}") from error
+        try:
+            return self.put(opcode, <const uint8_t*>view.buf, view.len, None)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner):
+        cdef bytes compressed
+        cdef Py_ssize_t packed
+        cdef Outbox outbox = self.outbox
+        if self.deflate is not None and size >= self.deflate.threshold:
+            compressed = self.deflate.compress(_bytes_like(owner, payload, size), size)
+            if compressed is not None:
+                packed = len(compressed)
+                self.check_room(packed)
+                self.messages_sent += 1
+                outbox.put(0xC0 | opcode, <const uint8_t*>PyBytes_AS_STRING(compressed), packed)
+                return self.sent()
+        self.check_room(size)
+        self.messages_sent += 1
+        outbox.put_whole(0x80 | opcode, payload, size, owner)
+        return self.sent()
+
+    cdef object sent(self):
+        """Behind a put: write where it may leave now, and tell how the outbox stands."""
+        cdef Outbox outbox = self.outbox
+        if not outbox.corked:
+            outbox.send()
+        elif outbox.main.size > self.high_water and not outbox.blocked:
+            outbox.flush()
+        if not outbox.blocked or outbox.buffered() <= self.high_water:
+            return _DONE if self.drained is None else self.drained
+        if self.drained is None:
+            self.drained = Wait(self.loop)
+        # Contract: a message callback's own sends hold back its next message; sends from elsewhere do not.
+        if self.delivering or (self.pending is not None and asyncio.current_task() is self.pending):
+            self.hold |= DRAINING
+        return self.drained
+
+    cdef int check_room(self, Py_ssize_t size) except -1:
+        """Refuse what would take the outbox above its bound; nothing queued is touched."""
+        cdef Outbox outbox = self.outbox
+        cdef Py_ssize_t total
+        if self.max_write < 0 or (not outbox.blocked and outbox.main.size + size <= self.max_write):
+            return 0
+        outbox.flush()
+        total = outbox.buffered() + size
+        if total > self.max_write:
+            raise QueueOverflow(total, self.max_write)
+        return 0
+
+    cdef object refuse(self, str doing):
+        """Why nothing can be sent."""
+        self.check_thread(doing)
+        if self._state == CONNECTING:
+            raise RuntimeError(f"{doing}: the connection is not open yet")
+        raise self.closed_error(doing)
+
+    cdef int check_thread(self, str doing) except -1:
+        if PyThread_get_thread_ident() != self.thread:
+            raise RuntimeError(f"{doing}: a connection belongs to its loop's thread; "
+                               "from another thread use connection.threadsafe")
+        return 0
+
+    def closed_error(self, str doing=""):
+        """The `ConnectionClosed` that says how this connection ended, or is ending."""
+        reason = self.close_reason or self.close_received or self.close_sent or CloseReason(
+            CloseCode.ABNORMAL_CLOSURE, "")
+        kind = ConnectionClosedOK if reason.code in (1000, 1001) else ConnectionClosedError
+        return kind(reason, self.close_sent, self.close_received, doing)
+
+    def ping(self, payload=None):
+        """Send a Ping (RFC 6455 §5.5.2) with at most 125 bytes; resolves to the round trip in seconds.
+
+        Raises `ValueError` for a longer payload, or one that a Ping still waits with.
+        """
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("ping")
+        data = _control_payload(payload, "ping")
+        if payload is None:
+            data = os.urandom(4)
+        if self.pings is None:
+            self.pings = {}
+        if data in self.pings:
+            raise ValueError(f"a ping with the payload {data!r} is waiting for its pong; send another payload")
+        wait = Wait(self.loop)
+        self.pings[data] = (wait, monotonic())
+        self.outbox.put(0x89, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data))
+        self.sent()
+        return wait
+
+    def pong(self, payload=b""):
+        """Send a Pong that nobody asked for (RFC 6455 §5.5.3), at most 125 bytes."""
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("pong")
+        data = _control_payload(payload, "pong")
+        self.outbox.put(0x8A, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data))
+        return self.sent()
+
+    def flush(self):
+        """Resolves once everything sent before has been written; may be called after close, never raises for it."""
+        self.check_thread("flush")
+        self.outbox.flush()
+        if not self.outbox.blocked:
+            return _DONE
+        wait = Wait(self.loop)
+        if self.flushing is None:
+            self.flushing = []
+        self.flushing.append(wait)
+        return wait
+
+    cdef int control(self, int opcode, bytes payload) except -1:
+        """Answer a Ping, match a Pong (RFC 6455 §5.5.2, §5.5.3)."""
+        self.work -= 256 + len(payload)
+        if opcode == 9:
+            # Behind our Close no frame may be sent (§5.5.1).
+            if self._state == OPEN:
+                self.outbox.put_pong(payload)
+            if self.callbacks.ping is not None and not self.hold & ENDED:
+                self.notify(self.callbacks.ping, payload)
+        else:
+            self.ponged(payload)
+            if self.callbacks.pong is not None and not self.hold & ENDED:
+                self.notify(self.callbacks.pong, payload)
+        return self.work <= 0 or self.hold & (PAUSED | DEAD) != 0
+
+    cdef int ponged(self, bytes payload) except -1:
+        """A Pong answers its Ping and, as the newest may be answered alone, every Ping before (§5.5.3)."""
+        cdef double now
+        if not self.pings or payload not in self.pings:
+            return 0
+        now = monotonic()
+        for data in list(self.pings):
+            wait, sent = self.pings.pop(data)
+            (<Wait>wait).resolve(now - sent)
+            if data == payload:
+                self.latency = now - sent
+                break
+        return 0
+
+    cdef int drain(self) except -1:
+        """The transport has taken what it had: send on, and wake who waits below low water."""
+        cdef Wait wait
+        self.outbox.blocked = False
+        self.outbox.flush()
+        if self.drained is not None and self.outbox.buffered() <= self.low_water:
+            wait = self.drained
+            self.drained = None
+            wait.resolve(None)
+            if self.hold & DRAINING:
+                self.hold &= ~DRAINING
+                self.schedule()
+        return 0
+
+    cdef int cork(self) except -1:
+        self.outbox.corked = True
+        return 0
+
+    cdef int uncork(self) except -1:
+        self.outbox.corked = False
+        return self.outbox.flush()
+
+    @property
+    def buffered_amount(self):
+        """Bytes accepted by send and not yet taken by the operating system (int)."""
+        return self.outbox.buffered()
+
+    @property
+    def is_writable(self):
+        """Open, and below high water (bool)."""
+        return self._state == OPEN and self.drained is None
+
+    @property
+    def bytes_written(self):
+        """Bytes handed to the operating system or the transport (int)."""
+        return self.outbox.bytes_written
+
+
+cdef object _bytes_like(object owner, const uint8_t* payload, Py_ssize_t size):
+    """The payload as an object that zlib takes."""
+    if PyBytes_CheckExact(owner):
+        return owner
+    return PyBytes_FromStringAndSize(<const char*>payload, size)
+
+
+cdef bytes _control_payload(object payload, str what):
+    if payload is None:
+        return b""
+    if isinstance(payload, str):
+        payload = payload.encode()
+    try:
+        data = bytes(memoryview(payload))
+    except TypeError:
+        raise TypeError(f"{what}() takes bytes-like or str, not {type(payload).__name__}") from None
+    if len(data) > 125:
+        raise ValueError(f"{what}() payload has {len(data)} bytes, at most 125 fit (RFC 6455 §5.5)")
+    return data
