@@ -1,0 +1,39 @@
+"""firefly_ws' echo servers: one route, its limit raised, and one of the ways to hand a message to the user."""
+
+from typing import Any
+
+from firefly_ws import http_server
+
+LARGEST = 32 * 1024 * 1024
+
+
+def on_message(frame: Any, connection: Any) -> None:
+    connection.send_frame(frame)
+
+
+async def on_message_async(frame: Any, connection: Any) -> None:
+    await connection.send_frame(frame)
+
+
+def on_text(text: str, connection: Any) -> None:
+    connection.send_text(text)
+
+
+def on_binary(data: bytes, connection: Any) -> None:
+    connection.send_data(data)
+
+
+async def start(variant: str) -> int:
+    """`typed`: `on_text` and `on_binary`; `async`: an `async def` that awaits its send; `deflate`, `defaults`: the
+    default extensions; otherwise `on_message`. permessage-deflate is never agreed unless the load offers it."""
+    route = http_server().websocket("/").max_message_size(LARGEST)
+    if variant not in ("deflate", "defaults"):
+        route = route.extensions([])
+    if variant == "typed":
+        route = route.on_text(on_text).on_binary(on_binary)
+    elif variant == "async":
+        route = route.on_message(on_message_async)
+    else:
+        route = route.on_message(on_message)
+    server = await route.listen("127.0.0.1", 0)
+    return int(server.port)
