@@ -1,0 +1,152 @@
+"""Which loop a call belongs to, and `run`: a program on one loop, from its main function to its last connection.
+
+Knows nothing of sockets or frames. What it re-exports is all that the rest of the library may use of
+`firefly_ws.per_loop`, `firefly_ws.handle`, `firefly_ws.background` and `firefly_ws.signals`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, overload
+
+from .background import BackgroundLoop, background, new_event_loop, stop_background
+from .handle import Handle
+from .per_loop import CALLBACK_GRACE, Closable, Mailbox, Runtime, current_loop, runtime_of
+from .signals import EndingSignals
+
+__all__ = [
+    "BackgroundLoop",
+    "Closable",
+    "Handle",
+    "Mailbox",
+    "Runtime",
+    "background",
+    "current_loop",
+    "new_event_loop",
+    "run",
+    "runtime_of",
+    "stop_background",
+    "submit",
+]
+
+T = TypeVar("T")
+
+# Seconds. What main waits for has ended by then; this is the time to notice it and return, before it is cancelled.
+MAIN_GRACE: Final = 0.1
+
+
+def submit(call: Callable[..., Any], *args: Any, what: str = "") -> Handle[Any]:
+    """From any thread: run ``call(*args)`` on the library's own loop, which is started if need be.
+
+    See `Runtime.submit`; ``what`` names the call in messages. Raises ``RuntimeError`` when the script is over.
+    """
+    return background().runtime.submit(call, *args, what=what)
+
+
+@overload
+def run(main: Callable[[], Awaitable[T]], *, debug: bool | None = None) -> T | None: ...
+@overload
+def run(main: Callable[[], T], *, debug: bool | None = None) -> T | None: ...
+def run(main: Callable[[], Any], *, debug: bool | None = None) -> Any:
+    """Run ``main`` on a new uvloop in this thread, until it and every server and connection it began have ended.
+
+    ``main`` is a coroutine function, or a plain function: it is called inside the running loop, so that the builder
+    calls it makes belong to this run, and what it returns is awaited if it can be. ``debug`` is asyncio's debug mode
+    (``None``: as the environment says). Where uvloop does not exist, asyncio's loop is used.
+
+    Returns the result of ``main``. If ``main`` raises, or nobody awaited a bind error, everything is closed (1001)
+    and the exception propagates. At SIGINT or SIGTERM everything is closed (1001), then ``main`` is cancelled if it
+    is still running, and ``run`` returns ``None`` for it; a second signal aborts. Handlers the program has set itself
+    are not replaced.
+
+    Raises ``RuntimeError`` when a loop is already running in this thread, ``TypeError`` when ``main`` is no function.
+    """
+    if current_loop() is not None:
+        raise RuntimeError("run() starts an event loop, but one is running in this thread already; await instead")
+    if not callable(main):
+        if inspect.iscoroutine(main):
+            main.close()
+        raise TypeError(f"main={main!r}: run() takes the function itself, run(main) and not run(main())")
+    runner = asyncio.Runner(loop_factory=new_event_loop, debug=debug)
+    runtime = runtime_of(runner.get_loop())
+    try:
+        with runner:
+            life = _Life(runtime)
+            try:
+                with EndingSignals(life.ask, life.abort):
+                    return runner.run(life.of(main))
+            except (KeyboardInterrupt, SystemExit):
+                # These leave the loop at once, past everything that awaits: sys.exit() in main or in a callback.
+                runner.run(runtime.close_all())
+                raise
+    finally:
+        # Last: until it is closed the loop settles what it cancels.
+        runtime.bury("the event loop of run() has ended")
+
+
+class _Life:
+    """One run: its main, and the two requests to end it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        # The first request; carries the error if it was not a signal.
+        self._first: asyncio.Future[None] = runtime.loop.create_future()
+        self._second: asyncio.Future[None] = runtime.loop.create_future()
+        runtime.on_fatal = self._fail
+
+    def ask(self) -> None:
+        """A first signal came."""
+        self._runtime.mailbox.post(_resolve, self._first)
+
+    def abort(self) -> None:
+        """A second signal came."""
+        self._runtime.mailbox.post(self._abort)
+
+    def _abort(self) -> None:
+        _resolve(self._second)
+        self._runtime.abort_all()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._first.done():
+            self._first.set_exception(error)
+
+    async def of(self, main: Callable[[], Any]) -> Any:
+        """Live it; returns what `run` returns."""
+        task = asyncio.create_task(_call(main), name="firefly_ws.run")
+        await self._until(task)
+        if task.done() and not _failed(task):
+            idle = asyncio.create_task(self._runtime.wait_idle())
+            await self._until(idle)
+            idle.cancel()
+        await self._runtime.close_all()
+        await asyncio.wait({task, self._second}, timeout=MAIN_GRACE, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task, self._second}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await asyncio.wait({task}, timeout=CALLBACK_GRACE)
+        # What main began while it was being cancelled.
+        await self._runtime.close_all()
+        if not self._first.done() or (task.done() and _failed(task)):
+            return task.result()
+        self._first.result()
+        return task.result() if task.done() and not task.cancelled() else None
+
+    async def _until(self, task: asyncio.Task[Any]) -> None:
+        await asyncio.wait({task, self._first}, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _call(main: Callable[[], Any]) -> Any:
+    value = main()
+    return await value if inspect.isawaitable(value) else value
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and task.exception() is not None
