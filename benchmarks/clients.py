@@ -10,11 +10,20 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 LARGEST = 32 * 1024 * 1024
+
+
+def waited() -> float:
+    """Seconds this process was ready and had to wait for a core, where the kernel tells."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 class Meter:
@@ -27,10 +36,10 @@ class Meter:
         self.over = False
         self._done = asyncio.get_running_loop().create_future()
         self._seconds, self._warmup = seconds, warmup
-        self._began = (0, 0.0, 0.0)
+        self._began = (0, 0.0, 0.0, 0.0)
 
-    def _now(self) -> tuple[int, float, float]:
-        return self.count, time.perf_counter(), time.process_time()
+    def _now(self) -> tuple[int, float, float, float]:
+        return self.count, time.perf_counter(), time.process_time(), waited()
 
     def begin(self) -> None:
         asyncio.get_running_loop().call_later(self._warmup, self._start)
@@ -40,11 +49,11 @@ class Meter:
         asyncio.get_running_loop().call_later(self._seconds, self._stop)
 
     def _stop(self) -> None:
-        count, wall, cpu = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        count, wall, cpu, wait = (now - then for now, then in zip(self._now(), self._began, strict=True))
         self.over = True
         if not self._done.done():
             result = {"mode": "client", "messages": count, "seconds": wall, "rate": count / wall}
-            self._done.set_result(result | {"cpu_us": cpu / max(count, 1) * 1e6})
+            self._done.set_result(result | {"cpu_us": cpu / max(count, 1) * 1e6, "waited_share": wait / wall})
 
     def fail(self, size: int) -> None:
         if not self._done.done():

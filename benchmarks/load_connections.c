@@ -80,7 +80,7 @@ int run_connect(const struct options *o) {
     struct visit *visits = calloc((size_t)o->connections, sizeof *visits);
     int *fds = calloc((size_t)o->connections, sizeof *fds), epoll = epoll_create1(EPOLL_CLOEXEC), open = 0;
     request_length = write_request(o, request, sizeof request);
-    uint64_t server = process_cpu_ns(o->pid), start = now_ns(), last = start;
+    uint64_t server = process_cpu_ns(o->pid), waited = process_wait_ns(o->pid), start = now_ns(), last = start;
     for (int i = 0; i < o->connections; i++) begin(epoll, &visits[i], o);
     while (open < o->connections) {
         struct epoll_event events[256];
@@ -100,9 +100,12 @@ int run_connect(const struct options *o) {
     }
     pause_ms(20); /* what the server still does for them counts */
     server = process_cpu_ns(o->pid) - server;
+    waited = process_wait_ns(o->pid) - waited;
     printf("{\"mode\": \"connect\", \"connections\": %d, \"seconds\": %.6f, \"cpu_us\": %.3f, \"p50_us\": %.1f, "
-           "\"p99_us\": %.1f}\n", open, (double)(last - start) / 1e9, (double)server / 1e3 / open,
-           histogram_quantile_us(&latencies, 0.5), histogram_quantile_us(&latencies, 0.99));
+           "\"p99_us\": %.1f, \"waited_share\": %.4f}\n", open, (double)(last - start) / 1e9,
+           (double)server / 1e3 / open,
+           histogram_quantile_us(&latencies, 0.5), histogram_quantile_us(&latencies, 0.99),
+           (double)waited / (double)(last - start));
     fflush(stdout);
     farewell(fds, open);
     return 0;
@@ -113,7 +116,7 @@ int run_churn(const struct options *o) {
     long count = o->count ? o->count : 1000, warm = count / 10, begun = 0, finished = 0;
     int width = o->connections, epoll = epoll_create1(EPOLL_CLOEXEC);
     struct visit *visits = calloc((size_t)width, sizeof *visits);
-    uint64_t server = 0, start = 0;
+    uint64_t server = 0, waited = 0, start = 0;
     request_length = write_request(o, request, sizeof request);
     for (int i = 0; i < width && begun < count + warm; i++, begun++) begin(epoll, &visits[i], o);
     while (finished < count + warm) {
@@ -134,6 +137,7 @@ int run_churn(const struct options *o) {
                 histogram_add(&latencies, now_ns() - v->began);
                 if (++finished == warm) {
                     server = process_cpu_ns(o->pid);
+                    waited = process_wait_ns(o->pid);
                     start = now_ns();
                     histogram_clear(&latencies);
                 }
@@ -145,12 +149,13 @@ int run_churn(const struct options *o) {
         }
     }
     double seconds = (double)(now_ns() - start) / 1e9;
+    waited = process_wait_ns(o->pid) - waited;
     pause_ms(20);
     server = process_cpu_ns(o->pid) - server;
     printf("{\"mode\": \"churn\", \"connections\": %ld, \"at_a_time\": %d, \"seconds\": %.6f, \"rate\": %.1f, "
-           "\"cpu_us\": %.3f, \"p50_us\": %.1f, \"p99_us\": %.1f}\n", count, width, seconds, (double)count / seconds,
+           "\"cpu_us\": %.3f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"waited_share\": %.4f}\n", count, width, seconds, (double)count / seconds,
            (double)server / 1e3 / (double)count, histogram_quantile_us(&latencies, 0.5),
-           histogram_quantile_us(&latencies, 0.99));
+           histogram_quantile_us(&latencies, 0.99), (double)waited / 1e9 / seconds);
     return 0;
 }
 

@@ -21,6 +21,9 @@ from benchmarks.processes import (
 )
 from benchmarks.scenarios import Scenario
 
+BUSY = 0.05
+"""A server that had to wait for its core this share of the time was not alone: its numbers are not to be trusted."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,8 +32,12 @@ class Settings:
     warmup: float
     scale: float
     """Of counts of connections that are opened: 1, or less for a quick look."""
+    retries: int = 2
+    """A window in which the server was not alone on its core is taken again so many times; the quietest one counts."""
+    spin: bool = False
+    """Let the load poll without sleeping: the server is spared waking it, and rounds differ less."""
     settle: float = 0.5
-    """What a server is left to do after its connections have come or gone, before its memory is read."""
+    """Seconds for what a server still does after its connections have come or gone, before its memory is read."""
 
 
 class Bench:
@@ -63,15 +70,21 @@ class Bench:
         if self.scenario.kind == "idle":
             with running(server_command(subject), self.server_core) as server:
                 return self._idle(server, int(server.read_json(START_TIMEOUT)["port"]))
+        windows: list[Metrics] = []
+        while len(windows) <= self.settings.retries and all(one["waited_share"] > BUSY for one in windows):
+            windows.append(self._window(subject))
+        return min(windows, key=lambda one: float(one["waited_share"]))
+
+    def _window(self, subject: str) -> Metrics:
         process, port = self._servers[subject]
         if self.scenario.kind == "client":
             return self._client(subject, port)
         options = self._options(port)
-        if self.scenario.kind == "load":
-            options |= {"seconds": self.settings.seconds, "warmup": self.settings.warmup}
-        metrics = self._load(self.scenario.kind, pid=process.pid, **options)
-        if self.scenario.kind == "load":
-            metrics["per_cpu_second"] = 1e6 / metrics["cpu_us"]
+        if self.scenario.kind != "load":
+            return self._load(self.scenario.kind, pid=process.pid, **options)
+        options |= {"seconds": self.settings.seconds, "warmup": self.settings.warmup, "spin": self.settings.spin}
+        metrics = self._load("load", pid=process.pid, **options)
+        metrics["per_cpu_second"] = 1e6 / metrics["cpu_us"]
         return metrics
 
     def _options(self, port: int) -> dict[str, Any]:

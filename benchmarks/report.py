@@ -12,14 +12,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Settings
+from benchmarks.measure import BUSY, Settings
 from benchmarks.processes import ROOT, Metrics, cores
 from benchmarks.scenarios import COLUMN_TITLES, KINDS, Scenario, Target
 
 FORMAT = 1
 PACKAGES = ("firefly-ws", "uvloop", "picows", "aiofastnet", "websockets", "aiohttp", "Cython")
-BUSY = 0.05
-"""A server that had to wait for its core this share of the time was not alone: its numbers are not to be trusted."""
 
 Rounds = list[dict[str, Metrics]]
 
@@ -170,6 +168,7 @@ def circumstances(settings: Settings) -> dict[str, Any]:
             "seconds": settings.seconds,
             "warmup": settings.warmup,
             "scale": settings.scale,
+            "spin": settings.spin,
             "server_core": server_core,
             "load_core": load_core,
         },

@@ -17,7 +17,7 @@ from benchmarks.measure import Bench, Settings
 from benchmarks.processes import HERE, BenchmarkError, compiled_load, cores
 from benchmarks.scenarios import OURS, SCENARIOS, Scenario
 
-QUICK = Settings(rounds=1, seconds=0.15, warmup=0.05, scale=0.1, settle=0.1)
+QUICK = Settings(rounds=1, seconds=0.15, warmup=0.05, scale=0.1, retries=0, settle=0.1)
 
 
 def chosen(names: list[str] | None) -> list[Scenario]:
@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measured window")
     parser.add_argument("--warmup", type=float, default=0.4)
+    parser.add_argument("--spin", action="store_true", help="the load polls without sleeping: steadier, less lifelike")
     parser.add_argument("--json", type=Path, metavar="FILE", help="default: benchmarks/results/WHEN-COMMIT.json")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     given = parser.parse_args(arguments)
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--rounds is at least 1, --seconds more than 0, --warmup at least 0")
     # So that a SIGTERM unwinds like Ctrl-C and every `finally` stops its process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    settings = QUICK if given.quick else Settings(given.rounds, given.seconds, given.warmup, 1)
+    settings = QUICK if given.quick else Settings(given.rounds, given.seconds, given.warmup, 1, spin=given.spin)
     try:
         compiled_load()
     except BenchmarkError as error:
