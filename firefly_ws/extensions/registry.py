@@ -1,0 +1,39 @@
+"""Extensions by name: one row each; the only file that knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .base import Extension
+from .grammar import Params, parse_items
+from .permessage_deflate import PerMessageDeflate
+
+__all__ = ["known_extensions", "resolve"]
+
+_BY_NAME: Final[dict[str, Callable[[Params], Extension]]] = {
+    "permessage-deflate": PerMessageDeflate.of_params,
+}
+
+
+def known_extensions() -> tuple[str, ...]:
+    """The names `resolve` takes."""
+    return tuple(_BY_NAME)
+
+
+def resolve(spec: str | Extension) -> Extension:
+    """The extension a user means: an object, or a name as ``permessage-deflate``, with or without parameters.
+
+    Raises `ValueError` for a name nobody knows, listing the known ones, and for a malformed text.
+    """
+    if isinstance(spec, str):
+        items = parse_items(spec)
+        if len(items) != 1:
+            raise ValueError(f"extension {spec!r} names {len(items)} extensions; give each as an element of the list")
+        make = _BY_NAME.get(items[0].name)
+        if make is None:
+            raise ValueError(f"extension {items[0].name!r} is unknown; known: {', '.join(_BY_NAME)}")
+        return make(items[0].params)
+    if isinstance(spec, type) or not isinstance(spec, Extension):
+        raise TypeError(f"extension {spec!r} must be a name, or an object with name, offers, answer and confirm")
+    return spec
