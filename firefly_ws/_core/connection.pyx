@@ -313,14 +313,16 @@ cdef class Connection(Sender):
             _log.debug("%r: a callback met the end of the connection: %s", self, error)
             return 0
         _log.error("%r: a callback raised", self, exc_info=(type(error), error, error.__traceback__))
-        if self.told:
-            return 0
-        if self.error is None:
+        self._fail(error)
+        return 0
+
+    def _fail(self, error):
+        """End with 1011 for an error that is raised, or logged, elsewhere."""
+        if self.error is None and not self.told:
             self.error = error
         if self._state == OPEN:
             self.forget()
             self.send_close(close_payload(CloseCode.INTERNAL_ERROR, ""), CloseReason(CloseCode.INTERNAL_ERROR, ""))
-        return 0
 
     # ---- beginning and end ---------------------------------------------------------------------------------------
 
@@ -423,7 +425,11 @@ cdef class Connection(Sender):
         self.parser = None
         self.messages = None
         self.finished.resolve(None)
+        self._on_finished()
         return 0
+
+    def _on_finished(self):
+        """For the class that knows who keeps this connection."""
 
     def _told(self, result):
         self.tell()

@@ -47,6 +47,8 @@ cdef class Delivery(MessageSink):
 
     cdef int receive(self, bytes data) except -1
     cdef int parse(self, bytes data, Py_ssize_t start) except -1
+    cdef object large_buffer(self)
+    cdef int received_large(self, Py_ssize_t size) except -1
     cdef int enqueue(self, object message, Py_ssize_t size) except -1
     cdef bint full(self) noexcept
     cdef int deliver(self, object message, bint is_text) except -1

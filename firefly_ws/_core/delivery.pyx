@@ -30,6 +30,10 @@ cdef extern from "<time.h>" nogil:
     int CLOCK_MONOTONIC
     int clock_gettime(int clock, timespec* now)
 
+cdef extern from "Python.h":
+    object PyMemoryView_FromMemory(char* data, Py_ssize_t size, int flags)
+    int PyBUF_WRITE
+
 cdef enum:
     BUDGET = 524288   # per connection and turn, in bytes: about a millisecond of callbacks
     PER_MESSAGE = 256  # what a message costs beside its bytes
@@ -84,6 +88,30 @@ cdef class Delivery(MessageSink):
             later = self.rest
             self.rest = data if later is None else data[start + used:] + later
             self.rest_start = start + used if later is None else 0
+        return 0
+
+    cdef object large_buffer(self):
+        """A memoryview for the transport to read a large frame's payload into, or None."""
+        cdef Py_ssize_t size = 0
+        cdef uint8_t* place
+        if self.rest is not None or self.inside or self.hold & (DEAD | PAUSED) or self.parser is None:
+            return None
+        place = self.parser.place(&size)
+        return None if place is NULL else PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
+
+    cdef int received_large(self, Py_ssize_t size) except -1:
+        """*size* bytes were read into `large_buffer`."""
+        self.bytes_read += size
+        self.read_at = monotonic()
+        self.enter()
+        try:
+            self.work -= size
+            self.parser.placed(size)
+        except ProtocolError as error:
+            self.hold |= DEAD
+            self.violated(error)
+        finally:
+            self.leave()
         return 0
 
     cdef int text(self, str text) except -1:

@@ -17,6 +17,9 @@ from .wire cimport wire_check_utf8, wire_utf8, wire_xor_copy
 from ..codes import is_sendable
 from ..errors import InvalidPayload, MessageTooBig, ProtocolError
 
+cdef enum:
+    FIRST = 262144  # bytes of room for a large frame before any of it has come
+
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, unsigned int highest)
     void* PyUnicode_DATA(object text)
@@ -92,6 +95,23 @@ cdef class Messages(FrameSink):
             self.control_part = None
             return self.whole_control(self.control_opcode, payload)
         return self.done() if self.final else 0
+
+    cdef uint8_t* place(self, uint64_t left, Py_ssize_t* size) except? NULL:
+        """Room for the rest of a frame, at most as much as has come already: a peer pays for memory in bytes."""
+        cdef uint64_t most = self.size if self.size > FIRST else FIRST
+        if self.compressed:
+            return NULL
+        size[0] = <Py_ssize_t>(left if left < most else most)
+        return self.room(size[0])
+
+    cdef int placed(self, Py_ssize_t size, uint32_t mask, bint masked) except -1:
+        cdef uint8_t* place = <uint8_t*>PyBytes_AS_STRING(self.part) + self.size
+        if masked:
+            wire_xor_copy(place, place, size, mask)
+        if self.opcode == 1:
+            self.check_text(place, size)
+        self.size += size
+        return 0
 
     cdef int start(self, int first, uint64_t length) except -1:
         """Judge a data frame by its head, before any memory is taken."""

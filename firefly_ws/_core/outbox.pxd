@@ -6,7 +6,7 @@ from .buffer cimport Buffer
 
 
 cdef class Turn:
-    cdef object loop
+    cdef readonly object loop
     cdef list marked          # outboxes that have written in this turn of the loop
     cdef bint scheduled
 

@@ -13,6 +13,9 @@ cdef class FrameSink:
     cdef int begin(self, int first, uint64_t length) except -1
     cdef int chunk(self, const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked) except -1
     cdef int end(self) except -1
+    # A large frame may be read straight to where its payload belongs: where (or NULL), and what came to lie there.
+    cdef uint8_t* place(self, uint64_t left, Py_ssize_t* size) except? NULL
+    cdef int placed(self, Py_ssize_t size, uint32_t mask, bint masked) except -1
 
 
 cdef class Parser:
@@ -27,6 +30,8 @@ cdef class Parser:
     cdef wire_head head             # of the current frame; its mask is rotated as the payload passes
     cdef uint8_t head_bytes[14]
 
+    cdef uint8_t* place(self, Py_ssize_t* size) except? NULL
+    cdef int placed(self, Py_ssize_t size) except -1
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int finish_head(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int no_head(self, const uint8_t* p, Py_ssize_t size, int why) except -1

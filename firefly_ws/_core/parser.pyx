@@ -12,6 +12,9 @@ from .wire cimport WIRE_MORE, WIRE_TOO_LONG, wire_head, wire_read_head, wire_rot
 
 from ..errors import FrameTooBig, ProtocolError
 
+cdef enum:
+    LARGE = 65536  # what is left of a frame for which a system call of its own pays
+
 
 cdef class FrameSink:
     """What a parser feeds. Payload pointers are valid during the call only; still masked where *masked*."""
@@ -26,6 +29,12 @@ cdef class FrameSink:
         return 0
 
     cdef int end(self) except -1:
+        return 0
+
+    cdef uint8_t* place(self, uint64_t left, Py_ssize_t* size) except? NULL:
+        return NULL
+
+    cdef int placed(self, Py_ssize_t size, uint32_t mask, bint masked) except -1:
         return 0
 
 
@@ -91,6 +100,21 @@ cdef class Parser:
             else:
                 p += used
                 self.begin_frame(&head)
+
+    cdef uint8_t* place(self, Py_ssize_t* size) except? NULL:
+        """Where the next payload bytes of a large frame may be read to, or NULL; *size* is how many fit."""
+        if not self.inside or self.left < LARGE or self.head.first & 0x08:
+            return NULL
+        return self.sink.place(self.left, size)
+
+    cdef int placed(self, Py_ssize_t size) except -1:
+        """*size* bytes have been read there; 1 if the sink says stop."""
+        cdef int more = self.sink.placed(size, self.head.mask, self.expect_masked)
+        self.head.mask = wire_rotate(self.head.mask, size)
+        self.left -= size
+        if self.left == 0:
+            more |= self.end_frame()
+        return more
 
     cdef int finish_head(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Complete a head that began in an earlier read; returns the bytes used of this one."""

@@ -1,0 +1,90 @@
+"""WebSocket server and client for Python: strict, fast, callbacks over uvloop.
+
+The names below are all there is to know; see the documentation for how they fit.
+"""
+
+from __future__ import annotations
+
+from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, PingFrame, PongFrame, TextFrame
+from .builder import HttpClient, HttpConfig, HttpServer, WebSocketClient, WebSocketRoute, http_client, http_server
+from .codes import CloseCode, CloseReason, ConnectionState, Opcode
+from .connection import WebSocketConnection
+from .done import DONE, Done
+from .errors import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConverterNotFound,
+    DeserializeError,
+    FrameTooBig,
+    HandshakeError,
+    InvalidPayload,
+    MessageTooBig,
+    PingTimeout,
+    ProtocolError,
+    ProxyError,
+    QueueOverflow,
+    WebSocketConnectionException,
+    WebSocketException,
+)
+from .extensions.permessage_deflate import PerMessageDeflate
+from .http.request import Request
+from .http.response import Response
+from .policy import WebSocketPolicy
+from .runtime import run
+from .server import Server
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DONE",
+    "BinaryFrame",
+    "CloseCode",
+    "CloseFrame",
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConnectionState",
+    "ContinuationFrame",
+    "ConverterNotFound",
+    "DeserializeError",
+    "Done",
+    "Frame",
+    "FrameTooBig",
+    "HandshakeError",
+    "HttpClient",
+    "HttpConfig",
+    "HttpServer",
+    "InvalidPayload",
+    "MessageTooBig",
+    "Opcode",
+    "PerMessageDeflate",
+    "PingFrame",
+    "PingTimeout",
+    "PongFrame",
+    "ProtocolError",
+    "ProxyError",
+    "QueueOverflow",
+    "Request",
+    "Response",
+    "Server",
+    "TextFrame",
+    "WebSocketClient",
+    "WebSocketConnection",
+    "WebSocketConnectionException",
+    "WebSocketException",
+    "WebSocketPolicy",
+    "WebSocketRoute",
+    "http_client",
+    "http_server",
+    "run",
+    "websocket",
+    "ws",
+    "wss",
+]
+
+_default = HttpClient()
+websocket = _default.websocket
+ws = _default.ws
+wss = _default.wss

@@ -1,0 +1,235 @@
+"""A connection's facts: who, where, since when, by which handshake. What runs per message is in `_core`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._core.connection import Connection
+from ._core.delivery import Callbacks
+from ._core.outbox import Turn
+from ._core.steps import Steps
+from .codes import CloseReason
+from .policy import WebSocketPolicy
+
+if TYPE_CHECKING:
+    from .extensions.base import AgreedExtension
+    from .handshake import Agreement
+    from .http.head import ResponseInfo
+    from .http.request import Request
+    from .threads import ThreadSafeConnection
+
+__all__ = ["WebSocketConnection"]
+
+_ids = itertools.count(1)
+
+
+class Owner(Protocol):
+    """Whoever keeps a connection: a server, or a client."""
+
+    def ended(self, connection: WebSocketConnection) -> None:
+        """Its last callback has ended."""
+
+
+class WebSocketConnection(Connection):
+    """One WebSocket connection, of a server or a client; sends, closes and tells how it stands.
+
+    It belongs to the thread of its loop; from others, use `threadsafe`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_addresses",
+        "_agreement",
+        "_attributes",
+        "_owner",
+        "_url",
+        "id",
+        "is_secure",
+        "policy",
+        "request",
+        "response",
+    )
+
+    #: A number that no other connection of this process has (int).
+    id: int
+    #: The limits in force (`WebSocketPolicy`).
+    policy: WebSocketPolicy
+    #: The handshake's request (`Request`).
+    request: Request
+    #: The handshake's answer (client; None on the server).
+    response: ResponseInfo | None
+    #: Whether TLS is underneath (bool).
+    is_secure: bool
+
+    def __init__(
+        self,
+        owner: Owner,
+        policy: WebSocketPolicy,
+        callbacks: Callbacks,
+        steps: Steps,
+        turn: Turn,
+        agreement: Agreement,
+        request: Request,
+        *,
+        is_client: bool,
+        is_secure: bool,
+        url: str | None = None,
+        response: ResponseInfo | None = None,
+        addresses: tuple[Any, Any] = (None, None),
+    ) -> None:
+        deflate = None
+        for extension in agreement.extensions:
+            deflate = extension.codec(is_client, policy.compression_threshold)
+        super().__init__(policy, callbacks, steps, turn, is_client=is_client, deflate=deflate)
+        self.id = next(_ids)
+        self.policy = policy
+        self.request = request
+        self.response = response
+        self.is_secure = is_secure
+        self._owner = owner
+        self._agreement = agreement
+        self._url = url
+        self._attributes: dict[Any, Any] | None = None
+        self._addresses = addresses
+
+    def __repr__(self) -> str:
+        role = "client" if self.is_client else "server"
+        return f"<WebSocketConnection {self.id} {role} {self.path} {self.state.name}>"
+
+    def _on_finished(self) -> None:
+        self._owner.ended(self)
+
+    @property
+    def url(self) -> str:
+        """``ws://`` or ``wss://``, as the client asked for it."""
+        if self._url is None:
+            scheme = "wss" if self.is_secure else "ws"
+            self._url = f"{scheme}://{self.request.headers.get('host', '')}{self.request.target}"
+        return self._url
+
+    @property
+    def path(self) -> str:
+        """The path of the request, percent-decoded."""
+        return self.request.path
+
+    @property
+    def path_params(self) -> Mapping[str, str]:
+        """The parameters of the route's path."""
+        return self.request.path_params
+
+    @property
+    def sub_protocol(self) -> str | None:
+        """The subprotocol agreed on (RFC 6455 §1.9)."""
+        return self._agreement.sub_protocol
+
+    @property
+    def extensions(self) -> tuple[AgreedExtension, ...]:
+        """The extensions agreed on (RFC 6455 §9), in the order of the answer."""
+        return self._agreement.extensions
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer's address: (host, port, …) for TCP, a path for unix sockets."""
+        return self._addresses[0]
+
+    @property
+    def local_address(self) -> Any:
+        """Our address."""
+        return self._addresses[1]() if callable(self._addresses[1]) else self._addresses[1]
+
+    @property
+    def server(self) -> Any:
+        """The `Server` it belongs to, None on the client."""
+        return None if self.is_client else self._owner
+
+    @property
+    def client(self) -> Any:
+        """The client it was made by, None on the server."""
+        return self._owner if self.is_client else None
+
+    @property
+    def attributes(self) -> dict[Any, Any]:
+        """A dict of the user's."""
+        if self._attributes is None:
+            self._attributes = {}
+        return self._attributes
+
+    @property
+    def masking(self) -> bool:
+        """Whether what we send is masked: on the client always, on the server never (RFC 6455 §5.1)."""
+        return self.is_client
+
+    @property
+    def max_message_size(self) -> int | None:
+        """Bytes of a whole message."""
+        return self.policy.max_message_size
+
+    @property
+    def max_frame_size(self) -> int | None:
+        """Bytes of one frame."""
+        return self.policy.max_frame_size
+
+    @property
+    def open_time(self) -> float | None:
+        """When it opened, seconds since the epoch."""
+        return _epoch(self._times()[0])
+
+    @property
+    def close_time(self) -> float | None:
+        """When TCP ended, seconds since the epoch; None before."""
+        return _epoch(self._times()[1])
+
+    @property
+    def last_read(self) -> float | None:
+        """When bytes last came, seconds since the epoch."""
+        return _epoch(self._times()[2])
+
+    @property
+    def last_write(self) -> float | None:
+        """When bytes were last sent, seconds since the epoch."""
+        return _epoch(self._times()[3])
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Messages and bytes in both directions, and what waits to be sent."""
+        return {
+            "messages_received": self.messages_received,
+            "messages_sent": self.messages_sent,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "bytes_discarded": self.discarded,
+            "buffered_amount": self.buffered_amount,
+        }
+
+    @property
+    def threadsafe(self) -> ThreadSafeConnection:
+        """The same methods for other threads; each returns a handle with ``.result(timeout)``."""
+        from .threads import ThreadSafeConnection
+
+        return ThreadSafeConnection(self)
+
+    async def __aenter__(self) -> WebSocketConnection:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        # RFC 6455 §7.4.1: 1011 where an exception ends it; its text is not the peer's business.
+        await self.close(1000 if kind is None or kind is asyncio.CancelledError else 1011)
+
+    # For the runtime.
+
+    async def close_gracefully(self) -> CloseReason:
+        """Close with 1001."""
+        reason: CloseReason = await self.close(1001)
+        return reason
+
+    def abort(self) -> None:
+        """End TCP now."""
+        self.terminate()
+
+
+def _epoch(monotonic: float) -> float | None:
+    return time.time() - (time.monotonic() - monotonic) if monotonic else None

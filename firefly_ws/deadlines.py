@@ -1,0 +1,54 @@
+"""Deadlines of one length for many, on one timer; knows nothing of what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+
+__all__ = ["Deadlines"]
+
+
+class Deadlines:
+    """Calls ``due(item)`` for each item that has stood here for ``seconds``.
+
+    All wait equally long, so the oldest is always the next: one timer serves any
+    number, and adding and removing cost a dictionary entry.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float | None, due: Callable[[Hashable], object]):
+        self._loop = loop
+        self._seconds = seconds
+        self._due = due
+        self._items: dict[Hashable, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, item: Hashable) -> None:
+        """From now on *item* has ``seconds``."""
+        if self._seconds is None:
+            return
+        when = self._loop.time() + self._seconds
+        self._items[item] = when
+        if self._timer is None:
+            self._timer = self._loop.call_at(when, self._look)
+
+    def discard(self, item: Hashable) -> None:
+        """*item* made it, or is gone."""
+        self._items.pop(item, None)
+
+    def clear(self) -> None:
+        """Forget all, and the timer."""
+        self._items.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._items:
+            item, when = next(iter(self._items.items()))
+            if when > now:
+                self._timer = self._loop.call_at(when, self._look)
+                return
+            del self._items[item]
+            self._due(item)

@@ -1,0 +1,292 @@
+"""What can be set on a route or a client's connection: checked when it is set, read when a connection begins.
+
+Knows the values and refuses to know sockets: a `Settings` is all that server and
+client see of a builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ._core.delivery import Callbacks
+from .extensions.base import Extension
+from .extensions.registry import resolve
+from .policy import WebSocketPolicy
+
+if TYPE_CHECKING:
+    from ._core.frames import Frame
+    from .codes import CloseReason
+    from .connection import WebSocketConnection
+
+__all__ = ["ConnectionOptions", "Settings"]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for connections that begin now."""
+
+    callbacks: Callbacks
+    policy: WebSocketPolicy
+    extensions: tuple[Extension, ...] | None
+    sub_protocols: tuple[str, ...]
+
+
+class ConnectionOptions:
+    """Options of a websocket route and of a client's connection; each returns the builder.
+
+    Every callback is a plain function or an ``async def``; what it returns is awaited
+    if it can be. Setting the same callback twice raises ``ValueError``, a callback
+    that cannot be called ``TypeError``.
+    """
+
+    def __init__(self, defaults: ConnectionDefaults) -> None:
+        self._defaults = defaults
+        self._callbacks: dict[str, Callable[..., object]] = {}
+        self._policy: WebSocketPolicy | None = None
+        self._policy_changes: dict[str, Any] = {}
+        self._extensions: tuple[Extension, ...] | None = None
+        self._sub_protocols: tuple[str, ...] = ()
+        self._settings: Settings | None = None
+        self._discard = False
+
+    def _changed(self) -> Self:
+        self._settings = None
+        return self
+
+    def _callback(self, slot: str, name: str, callback: object) -> Self:
+        if not callable(callback):
+            raise TypeError(f"{name}({callback!r}): a callback must be callable, not {type(callback).__name__}")
+        if slot in self._callbacks:
+            raise ValueError(f"{name}() is set already, to {self._callbacks[slot]!r}; it is set once a builder")
+        if self._discard and slot in _MESSAGE_SLOTS:
+            raise ValueError(f"{name}() and discard() exclude each other: discard() reads messages and drops them")
+        self._callbacks[slot] = callback
+        return self._changed()
+
+    def on_accept(self, callback: Callable[[WebSocketConnection], object]) -> Self:
+        """Call ``callback(connection)`` when a connection has opened, before its first message."""
+        return self._callback("accept", "on_accept", callback)
+
+    def on_accept_async(self, callback: Callable[[WebSocketConnection], object]) -> Self:
+        """The same slot as `on_accept`, by Firefly's name."""
+        return self._callback("accept", "on_accept_async", callback)
+
+    def on_open(self, callback: Callable[[WebSocketConnection], object]) -> Self:
+        """The same slot as `on_accept`."""
+        return self._callback("accept", "on_open", callback)
+
+    def on_message(self, callback: Callable[[Frame, WebSocketConnection], object]) -> Self:
+        """Call ``callback(frame, connection)`` for every message that `on_text` and `on_binary` leave."""
+        return self._callback("message", "on_message", callback)
+
+    def on_text(self, callback: Callable[[str, WebSocketConnection], object]) -> Self:
+        """Call ``callback(text, connection)`` for every text message."""
+        return self._callback("text", "on_text", callback)
+
+    def on_binary(self, callback: Callable[[bytes, WebSocketConnection], object]) -> Self:
+        """Call ``callback(data, connection)`` for every binary message."""
+        return self._callback("binary", "on_binary", callback)
+
+    def on_frame(self, callback: Callable[[Frame, WebSocketConnection], object]) -> Self:
+        """Call ``callback(frame, connection)`` for every complete frame as on the wire, unmasked, before extensions."""
+        return self._callback("frame", "on_frame", callback)
+
+    def on_ping(self, callback: Callable[[bytes, WebSocketConnection], object]) -> Self:
+        """Call ``callback(payload, connection)`` for every Ping; it is answered without this."""
+        return self._callback("ping", "on_ping", callback)
+
+    def on_pong(self, callback: Callable[[bytes, WebSocketConnection], object]) -> Self:
+        """Call ``callback(payload, connection)`` for every Pong."""
+        return self._callback("pong", "on_pong", callback)
+
+    def on_close(self, callback: Callable[[WebSocketConnection, CloseReason], object]) -> Self:
+        """Call ``callback(connection, reason)`` once, last of all callbacks."""
+        return self._callback("close", "on_close", callback)
+
+    def on_error(self, callback: Callable[[WebSocketConnection, BaseException], object]) -> Self:
+        """Call ``callback(connection, error)`` before `on_close`, if something other than a Close ended it."""
+        return self._callback("error", "on_error", callback)
+
+    def discard(self) -> Self:
+        """Read messages and drop them; control frames are answered."""
+        taken = sorted(_MESSAGE_SLOTS & self._callbacks.keys())
+        if taken:
+            raise ValueError(f"discard() and on_{taken[0]}() exclude each other: one of them takes the messages")
+        self._discard = True
+        return self._changed()
+
+    def extensions(self, extensions: Iterable[str | Extension]) -> Self:
+        """Negotiate these, in this order: names as ``"permessage-deflate"``, or objects as `PerMessageDeflate`.
+
+        Raises ``ValueError`` for a name nobody knows.
+        """
+        self._extensions = _extensions(extensions)
+        return self._changed()
+
+    def sub_protocols(self, names: Iterable[str]) -> Self:
+        """Subprotocols (RFC 6455 §1.9), the preferred one first."""
+        self._sub_protocols = check_sub_protocols(names)
+        return self._changed()
+
+    def policy(self, policy: WebSocketPolicy) -> Self:
+        """All limits at once; the setters below change single fields of it, whatever the order of the calls."""
+        self._policy = _check_policy(policy)
+        self._current_policy()
+        return self._changed()
+
+    def _set(self, name: str, value: object) -> Self:
+        before = dict(self._policy_changes)
+        self._policy_changes[name] = value
+        try:
+            WebSocketPolicy().replace(**_alone(name, value))
+            if name not in _WATER:
+                self._current_policy()
+        except BaseException:
+            self._policy_changes = before
+            raise
+        return self._changed()
+
+    def _current_policy(self) -> WebSocketPolicy:
+        base = self._policy or self._defaults.default_policy
+        return base.replace(**self._policy_changes) if self._policy_changes else base
+
+    def current(self) -> Settings:
+        """The values as they are now; raises ``ValueError`` for two that do not fit together."""
+        if self._settings is None or self._defaults.changes != self._seen:
+            callbacks = Callbacks()
+            for slot, callback in self._callbacks.items():
+                setattr(callbacks, slot, callback)
+            self._seen = self._defaults.changes
+            self._settings = Settings(
+                callbacks,
+                self._current_policy(),
+                self._defaults.default_extensions if self._extensions is None else self._extensions,
+                self._sub_protocols,
+            )
+        return self._settings
+
+    _seen = -1
+
+    def max_message_size(self, size: int | None) -> Self:
+        """Bytes of a whole message, after inflation."""
+        return self._set("max_message_size", size)
+
+    def max_text_message_size(self, size: int | None) -> Self:
+        """Bytes of a text message; ``None``: as ``max_message_size``."""
+        return self._set("max_text_message_size", size)
+
+    def max_binary_message_size(self, size: int | None) -> Self:
+        """Bytes of a binary message; ``None``: as ``max_message_size``."""
+        return self._set("max_binary_message_size", size)
+
+    def max_frame_size(self, size: int | None) -> Self:
+        """Bytes of one frame as on the wire."""
+        return self._set("max_frame_size", size)
+
+    def max_fragments(self, number: int | None) -> Self:
+        """Frames of one message."""
+        return self._set("max_fragments", number)
+
+    def open_timeout(self, seconds: float | None) -> Self:
+        """Until the upgrade."""
+        return self._set("open_timeout", seconds)
+
+    def close_timeout(self, seconds: float | None) -> Self:
+        """From our Close to the peer's."""
+        return self._set("close_timeout", seconds)
+
+    def write_high_water(self, size: int) -> Self:
+        """Bytes waiting to be sent above which a send returns something to await."""
+        return self._set("write_high_water", size)
+
+    def write_low_water(self, size: int) -> Self:
+        """Bytes below which it goes on."""
+        return self._set("write_low_water", size)
+
+    def max_write_buffer(self, size: int | None) -> Self:
+        """Bytes above which a send raises `QueueOverflow`."""
+        return self._set("max_write_buffer", size)
+
+    def max_queue(self, messages: int | tuple[int | None, int | None] | None) -> Self:
+        """Messages waiting for a callback: their number, or (number, bytes)."""
+        return self._set("max_queue", messages)
+
+    def max_header_size(self, size: int | None) -> Self:
+        """Bytes of the handshake's head (on a server this is `HttpConfig`'s: the route is not known yet)."""
+        return self._set("max_header_size", size)
+
+    def max_header_count(self, number: int | None) -> Self:
+        """Header lines of the handshake."""
+        return self._set("max_header_count", number)
+
+    def compression_threshold(self, size: int | None) -> Self:
+        """Bytes below which a message goes uncompressed."""
+        return self._set("compression_threshold", size)
+
+
+_MESSAGE_SLOTS = frozenset({"message", "text", "binary"})
+_WATER = ("write_high_water", "write_low_water")
+
+
+class ConnectionDefaults:
+    """The policy and the extensions that hold where a route or a connection sets none."""
+
+    def __init__(
+        self, policy: WebSocketPolicy | None = None, extensions: Iterable[str | Extension] | None = None
+    ) -> None:
+        self.default_policy = WebSocketPolicy() if policy is None else _check_policy(policy)
+        self.default_extensions = None if extensions is None else _extensions(extensions)
+        self.changes = 0
+
+    def policy(self, policy: WebSocketPolicy) -> Self:
+        """Limits for all that set none of their own."""
+        self.default_policy = _check_policy(policy)
+        self.changes += 1
+        return self
+
+    def extensions(self, extensions: Iterable[str | Extension]) -> Self:
+        """Extensions for all that set none of their own."""
+        self.default_extensions = _extensions(extensions)
+        self.changes += 1
+        return self
+
+
+def _alone(name: str, value: object) -> dict[str, object]:
+    """*value* with what makes it valid by itself: the two water marks are compared only once both are known."""
+    if name == "write_high_water":
+        return {name: value, "write_low_water": 0}
+    if name == "write_low_water":
+        return {name: value, "write_high_water": value} if isinstance(value, int) else {name: value}
+    return {name: value}
+
+
+def _check_policy(policy: object) -> WebSocketPolicy:
+    if not isinstance(policy, WebSocketPolicy):
+        raise TypeError(f"policy={policy!r} must be a WebSocketPolicy, not {type(policy).__name__}")
+    return policy
+
+
+def _extensions(extensions: Iterable[str | Extension]) -> tuple[Extension, ...]:
+    if isinstance(extensions, str):
+        raise TypeError(f"extensions={extensions!r} must be a list of names or objects, as [{extensions!r}]")
+    return tuple(resolve(extension) for extension in extensions)
+
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def check_sub_protocols(names: Iterable[str]) -> tuple[str, ...]:
+    """*names* as a tuple; ``ValueError`` for one that is no token (RFC 6455 §4.1) or stands there twice."""
+    if isinstance(names, str):
+        raise TypeError(f"sub_protocols={names!r} must be a list of names, as [{names!r}]")
+    checked = tuple(names)
+    for name in checked:
+        if not isinstance(name, str):
+            raise TypeError(f"sub_protocols: {name!r} must be a str")
+        if not name or not _TOKEN.issuperset(name):
+            raise ValueError(f"sub_protocols: {name!r} is no token (RFC 9110 §5.6.2)")
+    if len(set(checked)) != len(checked):
+        raise ValueError(f"sub_protocols={list(checked)!r} has a name twice")
+    return checked

@@ -1,0 +1,136 @@
+"""Connections and servers for other threads: the same methods, each run on the loop, each returning a handle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .codes import CloseReason
+from .per_loop import runtime_of
+
+if TYPE_CHECKING:
+    from .connection import WebSocketConnection
+    from .handle import Handle
+    from .server import Server
+
+__all__ = ["ThreadSafeConnection", "ThreadSafeServer"]
+
+
+class _ThreadSafe:
+    def __init__(self, target: Any, loop: Any) -> None:
+        self._target = target
+        self._runtime = runtime_of(loop)
+
+    def _submit(self, call: Callable[..., Any], *args: Any) -> Handle[Any]:
+        # Batched: the runtime wakes its loop once for all that come before it turns.
+        return self._runtime.submit(call, *args, what=f"{call.__name__} of {self._target!r}")
+
+    def __repr__(self) -> str:
+        return f"<threadsafe {self._target!r}>"
+
+
+class ThreadSafeConnection(_ThreadSafe):
+    """A connection for other threads; every method returns a handle with ``.result(timeout)``."""
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        super().__init__(connection, connection.loop)
+
+    def send(self, data: Any) -> Handle[None]:
+        """See `WebSocketConnection.send`."""
+        return self._submit(self._target.send, data)
+
+    def send_text(self, text: str) -> Handle[None]:
+        """See `WebSocketConnection.send_text`."""
+        return self._submit(self._target.send_text, text)
+
+    def send_data(self, data: Any) -> Handle[None]:
+        """See `WebSocketConnection.send_data`."""
+        return self._submit(self._target.send_data, data)
+
+    send_binary = send_data
+
+    def send_frame(self, frame: Any) -> Handle[Any]:
+        """See `WebSocketConnection.send_frame`."""
+        return self._submit(self._target.send_frame, frame)
+
+    def ping(self, payload: Any = None) -> Handle[float]:
+        """See `WebSocketConnection.ping`."""
+        return self._submit(self._target.ping, payload)
+
+    def pong(self, payload: Any = b"") -> Handle[None]:
+        """See `WebSocketConnection.pong`."""
+        return self._submit(self._target.pong, payload)
+
+    def flush(self) -> Handle[None]:
+        """See `WebSocketConnection.flush`."""
+        return self._submit(self._target.flush)
+
+    def close(self, code: int | CloseReason = 1000, reason: str = "") -> Handle[CloseReason]:
+        """See `WebSocketConnection.close`."""
+        return self._submit(self._target.close, code, reason)
+
+    close_async = close
+
+    def terminate(self) -> Handle[None]:
+        """See `WebSocketConnection.terminate`."""
+        return self._submit(self._target.terminate)
+
+    def drop(self, code: int | CloseReason = 1000, reason: str = "") -> Handle[None]:
+        """See `WebSocketConnection.drop`."""
+        return self._submit(self._target.drop, code, reason)
+
+    def pause_reading(self) -> Handle[None]:
+        """See `WebSocketConnection.pause_reading`."""
+        return self._submit(self._target.pause_reading)
+
+    def resume_reading(self) -> Handle[None]:
+        """See `WebSocketConnection.resume_reading`."""
+        return self._submit(self._target.resume_reading)
+
+    def wait_closed(self) -> Handle[CloseReason]:
+        """See `WebSocketConnection.wait_closed`."""
+        return self._submit(self._target.wait_closed)
+
+
+class ThreadSafeServer(_ThreadSafe):
+    """A server for other threads, and what ``listen`` returns in a plain script."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, server._loop)
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """See `Server.addresses`."""
+        return self._target.addresses  # type: ignore[no-any-return]
+
+    @property
+    def port(self) -> int | None:
+        """See `Server.port`."""
+        return self._target.port  # type: ignore[no-any-return]
+
+    @property
+    def is_listening(self) -> bool:
+        """See `Server.is_listening`."""
+        return self._target.is_listening  # type: ignore[no-any-return]
+
+    @property
+    def connections(self) -> frozenset[WebSocketConnection]:
+        """A copy, made now, of the server's connections; use their ``threadsafe``."""
+        return self._target.connections  # type: ignore[no-any-return]
+
+    @property
+    def threadsafe(self) -> ThreadSafeServer:
+        """Itself."""
+        return self
+
+    def stats(self) -> dict[str, int]:
+        """See `Server.stats`."""
+        return self._target.stats()  # type: ignore[no-any-return]
+
+    def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> Handle[None]:
+        """See `Server.close`."""
+        return self._submit(self._target.close, code, reason, grace)
+
+    def wait_closed(self) -> Handle[None]:
+        """See `Server.wait_closed`."""
+        return self._submit(self._target.wait_closed)
