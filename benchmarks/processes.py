@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,14 +128,33 @@ class Process:
 
 
 @contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Puts Ctrl-C and SIGTERM off: inside Popen they would leave behind a child whose id nobody has got."""
+    caught: list[int] = []
+    before = {
+        number: signal.signal(number, lambda n, _: caught.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in caught:
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def running(command: list[str], core: int | None) -> Iterator[Process]:
     # A file, not a pipe: a library that logs much must not stop at a pipe nobody reads.
     with tempfile.TemporaryFile() as stderr:
-        process = Process(command, core, stderr)
+        process = None
         try:
+            with _undisturbed():
+                process = Process(command, core, stderr)
             yield process
         finally:
-            process.stop()
+            if process is not None:
+                process.stop()
 
 
 def server_command(name: str) -> list[str]:
