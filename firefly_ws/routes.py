@@ -102,7 +102,7 @@ class RouteTable(Generic[V]):
             node = root
             for step in shape[:-1]:
                 node = _step(node, step)
-            if shape[-1] == _WILDCARD and route.names[-1:] == [_WILDCARD]:
+            if shape[-1] == _WILDCARD:
                 node.rest = route
             else:
                 _step(node, shape[-1]).end = route
@@ -131,12 +131,11 @@ def _step(node: _Node[V], step: str) -> _Node[V]:
         if node.any is None:
             node.any = _Node()
         return node.any
-    # An escaped step is text that merely looks like a marker.
     return node.children.setdefault(step, _Node())
 
 
 def _find(node: _Node[V], segments: list[str], at: int, values: list[str]) -> _Route[V] | None:
-    """Depth first, most exact first; a path has few segments with a choice, and its length is limited."""
+    """Depth first, most exact first; a tree, so that no step is tried twice."""
     if at == len(segments):
         return node.end
     segment = segments[at]

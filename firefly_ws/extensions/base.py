@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from .grammar import Item, Params, format_item
 
-__all__ = ["AgreedExtension", "Extension", "ExtensionOffer"]
+__all__ = ["Agreed", "AgreedExtension", "Extension", "ExtensionOffer"]
 
 ExtensionOffer: TypeAlias = Item
 """One alternative of a client's offer: ``name`` and ``params``; its ``str`` is as on the wire."""
@@ -54,8 +54,8 @@ class AgreedExtension:
 
 
 class Agreed(NamedTuple):
-    """What a negotiation ends with."""
+    """What a server's side of the negotiation ends with."""
 
     extensions: tuple[AgreedExtension, ...]
-    header: str
-    """The value of the answer's Sec-WebSocket-Extensions; empty when none was agreed on."""
+    line: bytes
+    """The answer's header line; empty when none was agreed on."""

@@ -13,7 +13,7 @@ __all__ = ["ExtensionSelector", "client_offer", "client_verify", "server_answer"
 ExtensionSelector = Callable[[tuple[Item, ...]], "Iterable[Item | str] | None"]
 """Is given the offers in order, returns those to negotiate, in its own order; ``None`` leaves it to the library."""
 
-NONE_AGREED = Agreed((), "")
+_NONE = Agreed((), b"")
 
 _LONGEST_KEPT = 256
 """Longer offers are answered and not remembered: no client fills the memory."""
@@ -64,8 +64,9 @@ def _negotiate(extensions: tuple[Extension, ...], offers: list[Item]) -> Agreed:
         # An extension is agreed on once; its further offers were alternatives.
         del configured[item.name]
     if not agreed:
-        return NONE_AGREED
-    return Agreed(tuple(agreed), format_items((answer.name, answer.params) for answer in agreed))
+        return _NONE
+    value = format_items((answer.name, answer.params) for answer in agreed)
+    return Agreed(tuple(agreed), b"Sec-WebSocket-Extensions: %s\r\n" % value.encode("ascii"))
 
 
 @lru_cache(maxsize=256)

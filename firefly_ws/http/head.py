@@ -3,7 +3,8 @@
 httptools (llhttp) judges the syntax: it refuses bare LF, folded lines, control
 characters and clashing lengths. It limits nothing, takes HTTP/0.9 and 2.0 and
 runs of spaces; those checks are here. It gets no header callback: splitting the checked
-block ourselves costs less than two `bytes` and a call per field, and only who asks pays.
+block ourselves costs less than two `bytes` and a call per field. Nor is it given the last
+byte of a head, a known one: that would end in an exception for every upgrade (0.5 µs).
 """
 
 from __future__ import annotations
@@ -82,9 +83,7 @@ class RequestHead:
                     self.rest = data[end:]
                 self._limit(head, end)
                 try:
-                    HttpRequestParser(_SILENT).feed_data(head)
-                except HttpParserUpgrade:
-                    pass
+                    HttpRequestParser(_SILENT).feed_data(head[:-1])
                 except HttpParserError as error:
                     _refuse(error, head)
                 return _request(head)
@@ -108,9 +107,7 @@ class RequestHead:
         self._limit(buffer, end)
         if self._parser is not None:
             try:
-                self._parser.feed_data(bytes(buffer[seen:end]) if end else data)
-            except HttpParserUpgrade:
-                pass
+                self._parser.feed_data(bytes(buffer[seen : end - 1]) if end else data)
             except HttpParserInvalidMethodError:
                 # The method's first odd letter is no verdict yet: the line tells 405 from 400, however it was cut.
                 self._parser = None
@@ -130,7 +127,8 @@ class RequestHead:
         size = (end or len(head)) + self._skipped
         if self._max_size is not None and size > self._max_size:
             raise BadRequest(431, f"the head is longer than max_header_size={self._max_size} bytes")
-        if self._max_count is not None:
+        # A field takes four bytes at least.
+        if self._max_count is not None and size > 4 * self._max_count:
             # Neither the request line nor the empty line at the end is a field.
             count = head.count(b"\n", 0, end) - 2 if end else head.count(b"\n") - 1
             if count > self._max_count:
@@ -139,8 +137,9 @@ class RequestHead:
 
 def _request(head: bytes) -> Request:
     """The request of a whole head that llhttp found well-formed."""
-    start = head.find(b"\r\n") + 2
-    parts = head[: start - 2].decode("latin-1").split(" ")
+    lines = head.decode("latin-1").split("\r\n")
+    line = lines[0]
+    parts = line.split(" ")
     if len(parts) != 3:
         raise BadRequest(400, "malformed request line")
     method, target, version = parts
@@ -150,7 +149,7 @@ def _request(head: bytes) -> Request:
         raise BadRequest(400, "malformed request line")
     if "#" in target:
         raise BadRequest(400, "the request target has a fragment")
-    headers = Headers.of_head(head, start)
+    headers = Headers.of_head(head, len(line) + 2, lines[1:-2])
     # RFC 9112 §3.2: missing, repeated or invalid must be answered with 400, whatever the request is about.
     host = headers.fields().get("host")
     if host is None:
@@ -238,17 +237,12 @@ class ResponseHead:
             if end < 4:
                 end = 0
             self._limit(end)
-            part = self._buffer[seen:end] if end else data
             if self._parser is None:
                 self._parser = _ResponseParser(_SILENT)
             try:
-                self._parser.feed_data(part)
-            except HttpParserUpgrade:
-                pass
+                self._parser.feed_data(self._buffer[seen : end - 1] if end else data)
             except HttpParserError as error:
-                # A 101 always pauses llhttp, and says so in two ways; both mean that the head is whole.
-                if not (end and str(error) == "Pause on CONNECT/Upgrade"):
-                    raise HandshakeError(0, message=f"the answer is no HTTP/1.1 response: {error}") from None
+                raise HandshakeError(0, message=f"the answer is no HTTP/1.1 response: {error}") from None
             if not end:
                 return None
             head, rest = self._buffer[:end], self._buffer[end:]

@@ -45,14 +45,19 @@ class Headers(Mapping[str, str]):
         self._repeated = _NONE_REPEATED
 
     @classmethod
-    def of_head(cls, head: bytes, start: int) -> Headers:
-        """The field lines of a checked ``head`` from ``start`` to the empty line that ends it."""
+    def of_head(cls, head: bytes, start: int, lines: list[str] | None = None) -> Headers:
+        """The field lines of a checked ``head`` from ``start`` to the empty line that ends it.
+
+        ``lines`` are those fields, decoded, where the caller has them already.
+        """
         self = cls.__new__(cls)
         self._head = head
         self._start = start
         self._pairs = None
         self._index = None
         self._repeated = _NONE_REPEATED
+        if lines is not None:
+            self._tabulate(lines)
         return self
 
     def fields(self) -> dict[str, str]:
@@ -63,11 +68,12 @@ class Headers(Mapping[str, str]):
         index = self._index
         if index is not None:
             return index
-        index = {}
         if self._pairs is not None:
-            lines = [f"{name.decode('latin-1')}:{value.decode('latin-1')}" for name, value in self._pairs]
-        else:
-            lines = self._lines()
+            return self._tabulate([(name + b":" + value).decode("latin-1") for name, value in self._pairs])
+        return self._tabulate(self._lines())
+
+    def _tabulate(self, lines: list[str]) -> dict[str, str]:
+        index = {}
         for line in lines:
             name, _, value = line.partition(":")
             index[name.lower()] = value
