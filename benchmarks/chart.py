@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"firefly": "#d1495b", "picows": "#00798c", "websockets": "#edae49", "aiohttp": "#66a182"}
+COLOURS = {"firefly": "#d1495b", "picows": "#00798c", "websockets": "#edae49", "aiohttp": "#66a182", "c": "#999999"}
 PANELS = (
     ("CPU µs of the server per echoed message (log scale; shorter is better)", "load", "cpu_us", True),
     ("KiB of memory per idle connection", "idle", "idle_kib", False),

@@ -19,7 +19,7 @@ from benchmarks.processes import (
     running,
     server_command,
 )
-from benchmarks.scenarios import Scenario
+from benchmarks.scenarios import FLOOR, Scenario
 
 BUSY = 0.05
 """A server that had to wait for its core this share of the time was not alone: its numbers are not to be trusted."""
@@ -60,7 +60,8 @@ class Bench:
         if self.scenario.kind == "client":
             self._servers[subject] = self._start(load_command("echo"), self.load_core)
         elif self.scenario.kind != "idle":  # memory is measured in a process that has seen nothing yet
-            self._servers[subject] = self._start(server_command(subject), self.server_core)
+            command = load_command("echo") if subject == FLOOR else server_command(subject)
+            self._servers[subject] = self._start(command, self.server_core)
 
     def _start(self, command: list[str], core: int | None) -> tuple[Process, int]:
         process = self._stack.enter_context(running(command, core))

@@ -7,6 +7,8 @@ from typing import Any
 
 OURS = "firefly"
 PEERS = ("picows", "websockets", "aiohttp")
+FLOOR = "c-floor"
+"""The C echo server: no Python, no checks, two system calls a batch. What is left below it is the kernel's."""
 EVERYBODY = (OURS, *PEERS)
 KIB = 1024
 MIB = 1024 * KIB
@@ -82,6 +84,7 @@ def _small(connections: int, size: int) -> Scenario:
         f"{connections} connections, 1 in flight, {size} B text",
         "load",
         {"connections": connections, "depth": 1, "size": size, "text": True},
+        subjects=(*EVERYBODY, FLOOR),
         targets=(Target("CPU per message, of picows'", "cpu_us", 0.65, against="picows"),),
     )
 
@@ -106,7 +109,7 @@ SCENARIOS = (
         "16 connections, 16 in flight, 32 B text",
         "load",
         {"connections": 16, "depth": 16, "size": 32, "text": True},
-        subjects=(OURS, "firefly-typed", *PEERS),
+        subjects=(OURS, "firefly-typed", *PEERS, FLOOR),
         targets=_times(8, "messages per CPU second, times picows'"),
     ),
     Scenario(
@@ -114,7 +117,7 @@ SCENARIOS = (
         "16 connections, 16 in flight, 1 KiB binary",
         "load",
         {"connections": 16, "depth": 16, "size": KIB},
-        subjects=(OURS, "firefly-typed", *PEERS),
+        subjects=(OURS, "firefly-typed", *PEERS, FLOOR),
         targets=_times(8, "messages per CPU second, times picows'"),
     ),
     _small(16, 32),
@@ -126,6 +129,7 @@ SCENARIOS = (
         "8 connections, 4 in flight, 64 KiB binary",
         "load",
         {"connections": 8, "depth": 4, "size": 64 * KIB},
+        subjects=(*EVERYBODY, FLOOR),
         targets=_times(1.2, "messages per CPU second, times picows'"),
     ),
     Scenario(
@@ -133,6 +137,7 @@ SCENARIOS = (
         "4 connections, 2 in flight, 1 MiB binary",
         "load",
         {"connections": 4, "depth": 2, "size": MIB},
+        subjects=(*EVERYBODY, FLOOR),
         targets=_times(1, "messages per CPU second, times picows'"),
     ),
     _asynchronous(1, 1.5),
@@ -159,6 +164,7 @@ SCENARIOS = (
         "500 connects at one instant, until the last is upgraded",
         "connect",
         {"connections": 500},
+        subjects=(*EVERYBODY, FLOOR),
         targets=(Target("seconds until all are upgraded", "seconds", 0.2),),
     ),
     Scenario(
@@ -166,6 +172,7 @@ SCENARIOS = (
         "accept, handshake, close; 8 at a time",
         "churn",
         {"connections": 8, "count": 4000},
+        subjects=(*EVERYBODY, FLOOR),
         targets=(Target("CPU µs of one connection", "cpu_us", 35),),
     ),
     Scenario(
