@@ -9,7 +9,7 @@ from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, Pin
 from .builder import HttpClient, HttpConfig, HttpServer, WebSocketClient, WebSocketRoute, http_client, http_server
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
 from .connection import WebSocketConnection
-from .done import DONE, Done
+from ._core.done import DONE, Done
 from .errors import (
     ConnectionClosed,
     ConnectionClosedError,

@@ -86,7 +86,8 @@ class BackgroundLoop:
                     # sys.exit() in a callback: it can end no other thread, but it can end what is open here.
                     logger.info("%r in a callback: closing everything", error)
                     self._asked()
-            # Closing starts a thread that waits for the executor; where that is refused, the loop is closed all the same.
+                    closing = self.loop.create_task(self.runtime.close_all())  # noqa: F841 - keeps it alive
+            # Closing starts a thread that waits for the executor; where that is refused, the loop closes all the same.
             with contextlib.suppress(*([RuntimeError] if _NO_LATE_THREADS else [])):
                 runner.close()
         finally:
@@ -184,6 +185,9 @@ def background() -> BackgroundLoop:
 def stop_background() -> None:
     """Close everything on the library's own loop and end it; the next call that needs one starts another."""
     global _current
+    ending = _current
+    if ending is not None and threading.current_thread() is ending.thread:
+        raise RuntimeError("stop_background() waits for the loop this call runs on")
     with _lock:
         ending, _current = _current, None
     if ending is not None:
@@ -202,12 +206,17 @@ def _register_at_end(call: Callable[[], object]) -> None:
 def _at_script_end() -> None:
     global _script_over
     ending = _current
-    if ending is not None:
-        # A script that broke off one of our waits with Ctrl-C, and began nothing after it, has been asked to end.
-        stay = _reached_last_line() and not _is_interactive() and not ending.runtime.interrupted
-        with EndingSignals(ending.ask, ending.abort):
-            ending.finish(stay=stay)
-    _script_over = True
+    try:
+        if ending is not None:
+            with EndingSignals(ending.ask, ending.abort):
+                # A script that broke off one of our waits with Ctrl-C, and began nothing after it, was asked to end.
+                ending.finish(stay=_reached_last_line() and not _is_interactive() and not ending.runtime.interrupted)
+    except KeyboardInterrupt:
+        # It came between the last line and the first line of this function.
+        if ending is not None:
+            ending.finish(stay=False)
+    finally:
+        _script_over = True
 
 
 def _find_script_frame() -> FrameType | None:

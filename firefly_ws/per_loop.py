@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
+from ._core.done import DONE
 from .handle import Handle
 
 __all__ = ["Closable", "Mailbox", "Runtime", "current_loop", "runtime_of"]
@@ -254,7 +255,9 @@ class Runtime:
             return self._finish(handle, None, None)
         try:
             value = call(*args)
-            if inspect.isawaitable(value):
+            if value is DONE:  # what most sends return: no task for them
+                value = None
+            elif inspect.isawaitable(value):
                 future = asyncio.ensure_future(value, loop=self.loop)
                 handle.started(self.hold(future))
                 future.add_done_callback(lambda done: self._ended(handle, done))

@@ -1,20 +1,21 @@
 """Which loop a call belongs to, and `run`: a program on one loop, from its main function to its last connection.
 
-Knows nothing of sockets or frames. What it re-exports is all that the rest of the library may use of
-`firefly_ws.per_loop`, `firefly_ws.handle`, `firefly_ws.background` and `firefly_ws.signals`.
+Knows nothing of sockets or frames. It re-exports what it stands on: `firefly_ws.per_loop` (what is open on a loop),
+`firefly_ws.handle` and `firefly_ws.background` (the loop of plain scripts).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, NoReturn, TypeVar, overload
 
 from .background import BackgroundLoop, background, new_event_loop, stop_background
 from .handle import Handle
 from .per_loop import CALLBACK_GRACE, Closable, Mailbox, Runtime, current_loop, runtime_of
-from .signals import EndingSignals
+from .signals import EndingSignals, ThirdSignal
 
 __all__ = [
     "BackgroundLoop",
@@ -74,13 +75,18 @@ def run(main: Callable[[], Any], *, debug: bool | None = None) -> Any:
     try:
         with runner:
             life = _Life(runtime)
-            try:
-                with EndingSignals(life.ask, life.abort):
-                    return runner.run(life.of(main))
-            except (KeyboardInterrupt, SystemExit):
-                # These leave the loop at once, past everything that awaits: sys.exit() in main or in a callback.
-                runner.run(runtime.close_all())
-                raise
+            with EndingSignals(life.ask, life.abort):
+                living = runner.get_loop().create_task(life.of(main))
+                while not living.done():
+                    try:
+                        runner.run(_wait_for(living))
+                    except ThirdSignal:
+                        runtime.abort_all()
+                        raise
+                    except (KeyboardInterrupt, SystemExit) as error:
+                        # sys.exit() in a callback: it leaves the loop at once, past everything that awaits.
+                        life.fail(error)
+            return living.result()()
     finally:
         # Last: until it is closed the loop settles what it cancels.
         runtime.bury("the event loop of run() has ended")
@@ -94,7 +100,7 @@ class _Life:
         # The first request; carries the error if it was not a signal.
         self._first: asyncio.Future[None] = runtime.loop.create_future()
         self._second: asyncio.Future[None] = runtime.loop.create_future()
-        runtime.on_fatal = self._fail
+        runtime.on_fatal = self.fail
 
     def ask(self) -> None:
         """A first signal came."""
@@ -108,13 +114,14 @@ class _Life:
         _resolve(self._second)
         self._runtime.abort_all()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the run, and have it raise ``error``."""
         if not self._first.done():
             self._first.set_exception(error)
 
-    async def of(self, main: Callable[[], Any]) -> Any:
-        """Live it; returns what `run` returns."""
-        task = asyncio.create_task(_call(main), name="firefly_ws.run")
+    async def of(self, main: Callable[[], Any]) -> Callable[[], Any]:
+        """Live it; returns a function with the outcome: it returns what `run` returns, or raises."""
+        task = asyncio.create_task(self._call(main), name="firefly_ws.run")
         await self._until(task)
         if task.done() and not _failed(task):
             idle = asyncio.create_task(self._runtime.wait_idle())
@@ -129,18 +136,36 @@ class _Life:
                 await asyncio.wait({task}, timeout=CALLBACK_GRACE)
         # What main began while it was being cancelled.
         await self._runtime.close_all()
-        if not self._first.done() or (task.done() and _failed(task)):
-            return task.result()
-        self._first.result()
-        return task.result() if task.done() and not task.cancelled() else None
+        asked = self._first.done()
+        if asked and (error := self._first.exception()) is not None and not (task.done() and _failed(task)):
+            return functools.partial(_raise, error)
+        if asked and (not task.done() or task.cancelled()):
+            return _nothing
+        return task.result
+
+    async def _call(self, main: Callable[[], Any]) -> Any:
+        try:
+            value = main()
+            return await value if inspect.isawaitable(value) else value
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Left in the task, it would leave the loop at once, past everything that still has to be closed.
+            self.fail(error)
 
     async def _until(self, task: asyncio.Task[Any]) -> None:
         await asyncio.wait({task, self._first}, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _call(main: Callable[[], Any]) -> Any:
-    value = main()
-    return await value if inspect.isawaitable(value) else value
+async def _wait_for(task: asyncio.Task[Any]) -> None:
+    # Not `await task`: the runner cancels this when it is interrupted, and the task has to go on.
+    await asyncio.wait({task})
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _nothing() -> None:
+    return None
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

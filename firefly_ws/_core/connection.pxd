@@ -25,7 +25,7 @@ cdef class Connection(Sender):
     cdef int ending                  # of Ending
     cdef readonly bint is_client
     cdef bint lost                   # the transport is gone
-    cdef int told                    # 0 not begun, 1 on_error is next, 2 on_close is next, 3 all told
+    cdef int told                    # 0 not begun, 1 on_error is next, 2 on_close is next, 3 both begun, 4 both ended
     cdef object transport
     cdef object close_timeout        # seconds or None
     cdef object timer                # of the closing

@@ -70,8 +70,6 @@ cdef class Connection(Sender):
         self.max_write = -1 if policy.max_write_buffer is None else policy.max_write_buffer
         self.close_timeout = policy.close_timeout
         self.reading = True
-        self.closed = Wait(self.loop)
-        self.finished = Wait(self.loop)
 
     def close(self, code=1000, reason=""):
         """Close with *code* (int or `CloseReason`) and *reason* (at most 123 bytes of UTF-8), RFC 6455 §7.
@@ -88,7 +86,7 @@ cdef class Connection(Sender):
         elif self._state == OPEN:
             self.forget()
             self.send_close(payload, CloseReason(code, reason))
-        return self.closed
+        return self.wait_closed()
 
     close_async = close
 
@@ -123,10 +121,18 @@ cdef class Connection(Sender):
 
     def wait_closed(self):
         """Resolves to the final `CloseReason` at the end of TCP."""
+        if self.closed is None:
+            self.closed = Wait(self.loop)
+            if self.lost:
+                self.closed.resolve(self.close_reason)
         return self.closed
 
     def wait_finished(self):
         """Resolves behind on_close."""
+        if self.finished is None:
+            self.finished = Wait(self.loop)
+            if self.told == 4:
+                self.finished.resolve(None)
         return self.finished
 
     cdef int send_close(self, bytes payload, object reason) except -1:
@@ -149,7 +155,8 @@ cdef class Connection(Sender):
                 self.set_reading(True)
             if self.rest is not None:
                 self.schedule()
-        self.start_timer()
+        if self.ending != ENDED_TCP:
+            self.start_timer()
         return 0
 
     cdef int take_terminal(self) except -1:
@@ -162,7 +169,8 @@ cdef class Connection(Sender):
         elif self.terminal == EOF_CAME:
             self._state = CLOSING
             self.end_tcp(CLOSE_FLUSHED)
-            self.start_timer()
+            if self.ending != ENDED_TCP:
+                self.start_timer()
         elif self.terminal == RULE_BROKEN:
             code, text = self.error.code, self.error.close_text
             self.send_close(close_payload(code, text), CloseReason(code, text))
@@ -229,7 +237,7 @@ cdef class Connection(Sender):
 
     # ---- what the receiving half and the transport tell us -------------------------------------------------------
 
-    cdef int peer_close(self, object code, str reason) except -1:
+    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
         """The peer's Close (RFC 6455 §5.5.1): the last thing that is parsed."""
         self.close_received = CloseReason(CloseCode.NO_STATUS if code is None else code, reason)
         self.hold |= DEAD
@@ -239,7 +247,7 @@ cdef class Connection(Sender):
                 self.end_tcp(AWAIT_EOF if self.is_client else CLOSE_FLUSHED)
         elif self.terminal == NOTHING:
             self.terminal = CLOSE_CAME
-            self.close_payload = b"" if code is None else close_payload(code, reason)
+            self.close_payload = payload
         return 1
 
     cdef int violated(self, object error) except -1:
@@ -363,14 +371,17 @@ cdef class Connection(Sender):
         self.close_reason = self.close_received or CloseReason(CloseCode.ABNORMAL_CLOSURE, self.why())
         if self.terminal == NOTHING:
             self.terminal = EOF_CAME
-        self.closed.resolve(self.close_reason)
+        if self.closed is not None:
+            self.closed.resolve(self.close_reason)
         self.settle_waits()
         self.hold &= ~DRAINING
         if self.hold & (QUEUED | PENDING | PAUSED) or self.rest is not None:
             # What had arrived is still handed over; a pause holds for close_timeout at most.
             if self.hold & PAUSED and self.close_timeout is not None:
                 self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
-        self.schedule()
+        if not self.inside:
+            self.enter()
+            self.leave()
         return 0
 
     cdef object why(self):
@@ -422,14 +433,23 @@ cdef class Connection(Sender):
                 result.add_done_callback(self._told)
                 self.watch(result)
                 return 0
+        self.told = 4
         self.parser = None
         self.messages = None
-        self.finished.resolve(None)
-        self._on_finished()
+        if self.finished is not None:
+            self.finished.resolve(None)
+        if not self.tasks:
+            self._on_finished()
         return 0
 
+    def _task_done(self, task):
+        Sender._task_done(self, task)
+        # on_accept may go on for longer than its connection.
+        if self.told == 4 and not self.tasks:
+            self._on_finished()
+
     def _on_finished(self):
-        """For the class that knows who keeps this connection."""
+        """For the class that knows who keeps this connection: the last callback has ended."""
 
     def _told(self, result):
         self.tell()

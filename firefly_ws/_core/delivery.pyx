@@ -19,7 +19,7 @@ from .wire cimport wire_xor_copy
 import asyncio
 from collections import deque
 
-from ..done import DONE
+from .done import DONE
 from ..errors import ProtocolError
 
 cdef extern from "<time.h>" nogil:

@@ -12,7 +12,7 @@ cdef class MessageSink:
     cdef int text(self, str text) except -1
     cdef int binary(self, bytes data) except -1
     cdef int control(self, int opcode, bytes payload) except -1
-    cdef int peer_close(self, object code, str reason) except -1
+    cdef int peer_close(self, object code, str reason, bytes payload) except -1
 
 
 cdef class Messages(FrameSink):
@@ -40,5 +40,6 @@ cdef class Messages(FrameSink):
     cdef int check_text(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int too_big(self, uint64_t size) except -1
     cdef int done(self) except -1
+    cdef int hand_over(self, bytes data) except -1
     cdef int whole_control(self, int opcode, bytes payload) except -1
     cdef long long limit(self) noexcept

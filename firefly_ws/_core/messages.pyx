@@ -19,6 +19,8 @@ from ..errors import InvalidPayload, MessageTooBig, ProtocolError
 
 cdef enum:
     FIRST = 262144  # bytes of room for a large frame before any of it has come
+    REUSED = 32768  # messages from here on are worth keeping: fresh memory costs a page fault for every 4 KiB
+    SPARE = 4194304  # bytes kept at most, for the whole process
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, unsigned int highest)
@@ -27,6 +29,52 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** data, Py_ssize_t size) except -1
     void Py_INCREF(object o)
     void Py_DECREF(object o)
+
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    static inline int sole_owner(PyObject *o) { return 0; }
+    #else
+    static inline int sole_owner(PyObject *o) { return Py_REFCNT(o) == 1; }
+    #endif
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    #endif
+    /* As new: a bytes object remembers its hash. */
+    static inline void forget_hash(PyObject *o) { ((PyBytesObject *)o)->ob_shash = -1; }
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic pop
+    #endif
+    """
+    bint _sole_owner "sole_owner"(PyObject* o)
+    void _forget_hash "forget_hash"(PyObject* o)
+
+cdef list _spare = []
+cdef Py_ssize_t _spare_size = 0
+
+
+cdef int _keep(bytes data) except -1:
+    """Remember a large object that nobody else has."""
+    global _spare_size
+    if _spare_size + len(data) <= SPARE:
+        _spare_size += len(data)
+        _spare.append(data)
+    return 0
+
+
+cdef bytes _new_bytes(Py_ssize_t size):
+    """A bytes object to fill; a large one may be one that was used before."""
+    global _spare_size
+    cdef bytes data
+    if size >= REUSED and _spare:
+        data = _spare.pop()
+        _spare_size -= len(data)
+        if len(data) == size:
+            _forget_hash(<PyObject*>data)
+            return data
+    return PyBytes_FromStringAndSize(NULL, size)
 
 
 cdef class MessageSink:
@@ -41,7 +89,7 @@ cdef class MessageSink:
     cdef int control(self, int opcode, bytes payload) except -1:
         return 0
 
-    cdef int peer_close(self, object code, str reason) except -1:
+    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
         return 0
 
 
@@ -67,7 +115,9 @@ cdef class Messages(FrameSink):
         if first == 0x81 and (self.text_limit < 0 or size <= self.text_limit):
             return self.sink.text(_text(payload, size, mask, masked))
         if first == 0x82 and (self.binary_limit < 0 or size <= self.binary_limit):
-            return self.sink.binary(_unmasked(payload, size, mask, masked))
+            if size < REUSED:
+                return self.sink.binary(_unmasked(payload, size, mask, masked))
+            return self.hand_over(_unmasked(payload, size, mask, masked))
         self.start(first, size)
         self.append(payload, size, mask, masked)
         return self.done() if self.final else 0
@@ -97,8 +147,8 @@ cdef class Messages(FrameSink):
         return self.done() if self.final else 0
 
     cdef uint8_t* place(self, uint64_t left, Py_ssize_t* size) except? NULL:
-        """Room for the rest of a frame, at most as much as has come already: a peer pays for memory in bytes."""
-        cdef uint64_t most = self.size if self.size > FIRST else FIRST
+        """Room for the rest of a frame, at most three times what has come: a peer pays for memory in bytes."""
+        cdef uint64_t most = 3 * self.size if 3 * self.size > FIRST else FIRST
         if self.compressed:
             return NULL
         size[0] = <Py_ssize_t>(left if left < most else most)
@@ -194,7 +244,7 @@ cdef class Messages(FrameSink):
         cdef Py_ssize_t have = 0 if self.part is None else len(self.part)
         cdef Py_ssize_t want = self.size + size
         if self.size == 0 and have < want:
-            self.part = PyBytes_FromStringAndSize(NULL, want)
+            self.part = _new_bytes(want)
         elif have < want:
             if want < have + (have >> 1):
                 want = have + (have >> 1)
@@ -222,14 +272,21 @@ cdef class Messages(FrameSink):
             _grow(self, self.size)
         part = self.part
         self.part = None
-        return self.sink.binary(part)
+        return self.hand_over(part)
+
+    cdef int hand_over(self, bytes data) except -1:
+        """Give a binary message away; if nobody has kept it, its memory serves the next large one."""
+        cdef int more = self.sink.binary(data)
+        if len(data) >= REUSED and _sole_owner(<PyObject*>data):
+            _keep(data)
+        return more
 
     cdef int whole_control(self, int opcode, bytes payload) except -1:
         cdef int code
         if opcode != 8:
             return self.sink.control(opcode, payload)
         if len(payload) == 0:
-            return self.sink.peer_close(None, "")
+            return self.sink.peer_close(None, "", payload)
         if len(payload) == 1:
             raise ProtocolError("a Close frame has one byte, half a code")
         code = payload[0] << 8 | payload[1]
@@ -239,7 +296,7 @@ cdef class Messages(FrameSink):
             reason = payload[2:].decode()
         except UnicodeDecodeError as error:
             raise InvalidPayload(f"the reason of a Close frame is not UTF-8 at byte {error.start}") from None
-        return self.sink.peer_close(code, reason)
+        return self.sink.peer_close(code, reason, payload)
 
 
 cdef int _grow(Messages messages, Py_ssize_t size) except -1:
@@ -258,7 +315,7 @@ cdef int _grow(Messages messages, Py_ssize_t size) except -1:
 
 cdef inline bytes _unmasked(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked):
     """A copy, unmasked on the way; never one of the interpreter's shared one-byte objects before it is filled."""
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
+    cdef bytes out = _new_bytes(size)
     if size:
         if masked:
             wire_xor_copy(<uint8_t*>PyBytes_AS_STRING(out), data, size, mask)

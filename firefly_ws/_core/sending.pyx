@@ -19,7 +19,7 @@ import asyncio
 import os
 
 from ..codes import CloseCode, CloseReason
-from ..done import DONE
+from .done import DONE
 from ..errors import ConnectionClosedError, ConnectionClosedOK, QueueOverflow
 
 cdef extern from "Python.h":
@@ -81,7 +81,7 @@ cdef class Sender(Delivery):
             if frame._text is not None:
                 return self.send_str(frame._text)
             return self.send_str((<bytes>frame._payload).decode())
-        return self.send_buffer(frame.payload, 2)
+        return self.send_buffer(frame._payload, 2)
 
     cdef object send_str(self, str text):
         cdef const char* data
@@ -131,6 +131,7 @@ cdef class Sender(Delivery):
         """Behind a put: write where it may leave now, and tell how the outbox stands."""
         cdef Outbox outbox = self.outbox
         if not outbox.corked:
+            self.write_at = monotonic()
             outbox.send()
         elif outbox.main.size > self.high_water and not outbox.blocked:
             outbox.flush()
@@ -264,6 +265,8 @@ cdef class Sender(Delivery):
 
     cdef int uncork(self) except -1:
         self.outbox.corked = False
+        if self.outbox.main.size:
+            self.write_at = monotonic()
         return self.outbox.flush()
 
     @property

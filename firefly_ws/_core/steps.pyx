@@ -14,7 +14,7 @@ import concurrent.futures
 import contextvars
 from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
 
-from ..done import DONE
+from .done import DONE
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)

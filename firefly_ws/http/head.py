@@ -223,11 +223,6 @@ class ResponseHead:
         self._interim = 0
         self.rest = b""
 
-    @property
-    def started(self) -> bool:
-        """Whether a byte has come: tells a closed connection from one cut within the head."""
-        return bool(self._buffer) or self._interim > 0
-
     def feed(self, data: bytes) -> ResponseInfo | None:
         """The response's head once it is whole, ``None`` before."""
         while True:
