@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Mapping
@@ -217,7 +216,7 @@ class WebSocketConnection(Connection):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         # RFC 6455 §7.4.1: 1011 where an exception ends it; its text is not the peer's business.
-        await self.close(1000 if kind is None or kind is asyncio.CancelledError else 1011)
+        await self.close(1000 if kind is None else 1011)
 
     # For the runtime.
 

@@ -54,6 +54,7 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
         self._closing: asyncio.Task[None] | None = None
+        self._quiet: asyncio.Future[None] | None = None
         self._closed = loop.create_future()
         self._opened = 0
         self._refused = 0
@@ -116,8 +117,8 @@ class Server:
 
     @property
     def connections(self) -> frozenset[WebSocketConnection]:
-        """The connections whose last callback has not ended."""
-        return frozenset(self._connections)
+        """The connections that are open or closing (a copy: it may be walked while they come and go)."""
+        return frozenset(connection for connection in self._connections if not connection.is_closed)
 
     @property
     def is_listening(self) -> bool:
@@ -127,7 +128,7 @@ class Server:
     def stats(self) -> dict[str, int]:
         """Connections now and in all, handshakes under way and refused."""
         return {
-            "connections": len(self._connections),
+            "connections": len(self.connections),
             "opened": self._opened,
             "handshaking": len(self._waiting),
             "refused": self._refused,
@@ -142,7 +143,7 @@ class Server:
 
     def __repr__(self) -> str:
         state = "listening" if self.is_listening else "closed" if self._closed.done() else "not listening"
-        return f"<Server {self._what} {state} {len(self._connections)} connections>"
+        return f"<Server {self._what} {state} {len(self.connections)} connections>"
 
     # --- the end
 
@@ -159,9 +160,7 @@ class Server:
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
         if self._closing is None:
-            # The one who calls may itself be one of the callbacks that the end waits for.
-            caller = asyncio.current_task(self._loop)
-            self._closing = self._loop.create_task(self._close(code, reason, grace, caller))
+            self._closing = self._loop.create_task(self._close(code, reason, grace))
         return asyncio.shield(self._closed)
 
     async def wait_closed(self) -> None:
@@ -183,7 +182,8 @@ class Server:
             connection._cancel_callbacks()
         self._finish()
 
-    async def _close(self, code: int, reason: str, grace: float | None, caller: object) -> None:
+    async def _close(self, code: int, reason: str, grace: float | None) -> None:
+        deadline = None if grace is None else self._loop.time() + grace
         if self._starting is not None and not self._starting.done():
             await asyncio.wait({self._starting})
         for server in self._servers:
@@ -196,14 +196,25 @@ class Server:
         if ends:
             waits = [asyncio.ensure_future(_ended(end)) for end in ends]
             _, late = await asyncio.wait(waits, timeout=grace)
-            for connection in list(self._connections):
-                if late and not connection.is_closed:
-                    connection.terminate()
             if late:
+                for connection in self.connections:
+                    connection.terminate()
                 await asyncio.wait(late)
-                for connection in list(self._connections):
-                    connection._cancel_callbacks()
+        if self._connections:
+            # Callbacks may run on; what holds the loop for them ends with the last one, or with the grace.
+            self._quiet = self._runtime.hold(self._loop.create_future())
+            if deadline is not None:
+                self._loop.call_at(deadline, self._cancel_callbacks)
         self._finish()
+
+    def _cancel_callbacks(self) -> None:
+        for connection in list(self._connections):
+            connection._cancel_callbacks()
+        self._end_quiet()
+
+    def _end_quiet(self) -> None:
+        if self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
 
     def _finish(self) -> None:
         self._servers = []
@@ -215,6 +226,8 @@ class Server:
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""
         self._connections.discard(connection)
+        if not self._connections:
+            self._end_quiet()
 
 
 async def _ended(wait: Any) -> None:
