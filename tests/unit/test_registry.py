@@ -1,0 +1,53 @@
+"""Extensions by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from firefly_ws.extensions.permessage_deflate import PerMessageDeflate
+from firefly_ws.extensions.registry import known_extensions, resolve
+
+
+def test_every_known_name_resolves_to_an_extension_of_that_name() -> None:
+    assert "permessage-deflate" in known_extensions()
+    for name in known_extensions():
+        assert resolve(name).name == name
+
+
+def test_parameters_may_follow_the_name() -> None:
+    made = resolve("permessage-deflate; server_max_window_bits=10; client_max_window_bits; client_no_context_takeover")
+    assert isinstance(made, PerMessageDeflate)
+    assert (made.server_max_window_bits, made.client_max_window_bits) == (10, 15)
+    assert made.context_takeover is False
+
+
+def test_an_object_is_taken_as_it_is() -> None:
+    made = PerMessageDeflate()
+    assert resolve(made) is made
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("nobody-knows", "'nobody-knows' is unknown; known: permessage-deflate"),
+        ("permessage-deflate, permessage-deflate", "names 2 extensions"),
+        ("permessage-deflate;", "malformed"),
+        ("", "malformed"),
+        ("permessage-deflate; level=3", "parameter 'level=3' is unknown"),
+        ("permessage-deflate; server_max_window_bits=8", "server_max_window_bits=8 must be an int from 9 to 15"),
+        ("permessage-deflate; server_max_window_bits=x", "server_max_window_bits='x' must be a number from 9 to 15"),
+        ("permessage-deflate; client_no_context_takeover=1", "client_no_context_takeover=1"),
+        ("permessage-deflate; server_max_window_bits=9; server_max_window_bits=9", "given twice"),
+    ],
+)
+def test_a_text_nobody_understands_is_refused_with_the_reason(spec: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        resolve(spec)
+
+
+@pytest.mark.parametrize("spec", [5, None, object(), PerMessageDeflate, b"permessage-deflate"])
+def test_what_is_neither_name_nor_extension_is_refused(spec: Any) -> None:
+    with pytest.raises(TypeError, match="must be a name, or an object"):
+        resolve(spec)

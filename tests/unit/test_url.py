@@ -1,0 +1,88 @@
+"""Addresses of websockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from firefly_ws.url import parse
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "host", "port", "target", "header"),
+    [
+        ("ws://a", False, "a", 80, "/", "a"),
+        ("wss://a", True, "a", 443, "/", "a"),
+        ("WSS://Example.COM/Chat", True, "example.com", 443, "/Chat", "example.com"),
+        ("ws://a:80/", False, "a", 80, "/", "a"),
+        ("ws://a:443/", False, "a", 443, "/", "a:443"),
+        ("wss://a:80/x", True, "a", 80, "/x", "a:80"),
+        ("ws://a:8080?x=1", False, "a", 8080, "/?x=1", "a:8080"),
+        ("ws://a/b?c=d?e", False, "a", 80, "/b?c=d?e", "a"),
+        ("ws://127.0.0.1:9/x", False, "127.0.0.1", 9, "/x", "127.0.0.1:9"),
+        ("ws://[::1]/", False, "::1", 80, "/", "[::1]"),
+        ("ws://[2001:DB8::1]:81/", False, "2001:db8::1", 81, "/", "[2001:db8::1]:81"),
+        ("ws://[fe80::1%25eth0]/", False, "fe80::1%eth0", 80, "/", "[fe80::1]"),
+        ("ws://bücher.example/", False, "xn--bcher-kva.example", 80, "/", "xn--bcher-kva.example"),
+        ("ws://a/ü/%C3%BC b?q=ö&r=%20", False, "a", 80, "/%C3%BC/%C3%BC%20b?q=%C3%B6&r=%20", "a"),
+        ("ws://a_b/", False, "a_b", 80, "/", "a_b"),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, secure: bool, host: str, port: int, target: str, header: str) -> None:
+    parsed = parse(url)
+    assert (parsed.secure, parsed.host, parsed.port, parsed.target) == (secure, host, port, target)
+    assert parsed.host_header == header
+    assert parsed.userinfo is None
+
+
+def test_the_user_is_decoded_and_not_shown() -> None:
+    parsed = parse("ws://us%40er:p%3Ass@a:81/x")
+    assert parsed.userinfo == ("us@er", "p:ss")
+    assert str(parsed) == "ws://a:81/x"
+    assert parse("ws://user@a/").userinfo == ("user", "")
+
+
+def test_the_authority_always_has_a_port() -> None:
+    assert parse("wss://a/").authority == "a:443"
+    assert parse("ws://[::1]/").authority == "[::1]:80"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://a/", "must begin with ws:// or wss://"),
+        ("a/b", "must begin with ws:// or wss://"),
+        ("ws:/a", "must begin with ws:// or wss://"),
+        ("", "must begin with ws:// or wss://"),
+        ("ws://a/#top", "fragment"),
+        ("ws://a/#", "fragment"),
+        ("ws://", "no host"),
+        ("ws:///path", "no host"),
+        ("ws://:80/", "no host"),
+        ("ws://a:0/", "port 0 must be from 1 to 65535"),
+        ("ws://a:65536/", "malformed"),
+        ("ws://a:x/", "malformed"),
+        ("ws://[::1/", "malformed"),
+        ("ws://[::g]/", r"malformed|IPv6"),
+        ("ws://a b/", "no valid host name"),
+        ("ws://a%0d%0ab/", "no valid host name"),
+        ("ws://a<b/", "no valid host name"),
+        ("ws://" + "ü" * 80 + "/", "no valid host name"),
+        ("ws://a/\r\nX: 1", "control characters"),
+        ("ws://a/\tb", "control characters"),
+    ],
+)
+def test_a_bad_url_is_named_with_its_fault(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        parse(url)
+    assert repr(url) in str(caught.value)
+
+
+def test_a_url_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a str"):
+        parse(b"ws://a")  # type: ignore[arg-type]
+
+
+def test_the_target_never_leaves_ascii_or_the_line() -> None:
+    target = parse("ws://a/x y\u2028é?ü ü").target
+    assert target.isascii()
+    assert not any(sign.isspace() for sign in target)
