@@ -5,11 +5,11 @@ The names below are all there is to know; see the documentation for how they fit
 
 from __future__ import annotations
 
+from ._core.done import DONE, Done
 from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, PingFrame, PongFrame, TextFrame
 from .builder import HttpClient, HttpConfig, HttpServer, WebSocketClient, WebSocketRoute, http_client, http_server
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
 from .connection import WebSocketConnection
-from ._core.done import DONE, Done
 from .errors import (
     ConnectionClosed,
     ConnectionClosedError,

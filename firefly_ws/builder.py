@@ -87,7 +87,9 @@ class ServerMethods:
         server.upgrade_hook = callback
         return self
 
-    def secure(self, certificate: str | os.PathLike[str] | _ssl.SSLContext, key: str | os.PathLike[str] | None = None) -> Self:
+    def secure(
+        self, certificate: str | os.PathLike[str] | _ssl.SSLContext, key: str | os.PathLike[str] | None = None
+    ) -> Self:
         """TLS, from a certificate chain and its key in PEM files, or from an `ssl.SSLContext`."""
         if isinstance(certificate, _ssl.SSLContext):
             context = certificate
@@ -365,7 +367,9 @@ class WebSocketClient(ConnectionOptions):
 
     async def __aenter__(self) -> WebSocketConnection:
         if self._entered is not None:
-            raise RuntimeError(f"{self._url}: this builder is entered already; use builder.connect() for several at once")
+            raise RuntimeError(
+                f"{self._url}: this builder is entered already; use builder.connect() for several at once"
+            )
         self._entered = self.connect()
         try:
             return await self._entered.__aenter__()

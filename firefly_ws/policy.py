@@ -12,12 +12,24 @@ KIB = 1024
 MIB = 1024 * KIB
 
 _SECONDS = (
-    "open_timeout close_timeout idle_timeout read_timeout write_timeout ping_interval ping_timeout connection_timeout"
-).split()
+    "open_timeout",
+    "close_timeout",
+    "idle_timeout",
+    "read_timeout",
+    "write_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "connection_timeout",
+)
 _SIZES = (
-    "max_message_size max_text_message_size max_binary_message_size max_frame_size "
-    "max_write_buffer max_header_size compression_threshold"
-).split()
+    "max_message_size",
+    "max_text_message_size",
+    "max_binary_message_size",
+    "max_frame_size",
+    "max_write_buffer",
+    "max_header_size",
+    "compression_threshold",
+)
 _COUNTS = ("max_fragments", "max_header_count")
 _WATER = ("write_high_water", "write_low_water")
 

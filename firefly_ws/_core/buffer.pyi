@@ -1,0 +1,1 @@
+# Nothing of it can be seen from Python: it is cimported by the other stages.

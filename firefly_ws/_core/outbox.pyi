@@ -1,0 +1,9 @@
+import asyncio
+
+class Turn:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+class Outbox:
+    def __init__(self, turn: Turn, *, masked: bool) -> None: ...
