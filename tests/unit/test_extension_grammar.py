@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -111,9 +112,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 )
 def test_a_hostile_text_takes_one_pass(text: str) -> None:
     start = time.process_time()
-    try:
+    with contextlib.suppress(MalformedExtensions):
         parse_items(text)
-    except MalformedExtensions:
-        pass
     # Backtracking over these would take minutes.
     assert time.process_time() - start < 5

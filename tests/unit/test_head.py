@@ -283,6 +283,12 @@ def test_an_answer_above_a_limit_is_refused_with_the_limit() -> None:
             answer(packets, max_count=10)
 
 
+def test_without_limits_long_answers_pass() -> None:
+    info, _ = answer([ANSWER[:-2] + b"X: y\r\n" * 5000 + b"\r\n"], max_size=None, max_count=None)
+    assert len(info.headers.get_all("x")) == 5000
+    assert repr(info) == "<ResponseInfo 101 Switching Protocols>"
+
+
 # --- bodies of refusals
 
 REFUSALS = {

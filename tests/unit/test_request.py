@@ -41,6 +41,7 @@ def test_a_query_is_decoded_and_its_last_value_wins() -> None:
 def test_cookies_are_read_from_every_line_and_the_first_wins() -> None:
     made = request("/", ("Cookie", 'a=1; b="two"; a=3; nonsense; =x'), ("Cookie", "c=x=y"))
     assert made.cookies == {"a": "1", "b": "two", "c": "x=y"}
+    assert made.cookies is made.cookies
     assert request("/").cookies == {}
 
 

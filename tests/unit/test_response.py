@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from firefly_ws.http import response as module
 from firefly_ws.http.response import Response, http_date
 
 
@@ -80,7 +79,7 @@ def test_an_unnamed_status_still_has_a_status_line() -> None:
 
 def test_the_date_is_formatted_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [784111777.9]
-    monkeypatch.setattr(module.time, "time", lambda: now[0])
+    monkeypatch.setattr("firefly_ws.http.response.time.time", lambda: now[0])
     first = http_date()
     assert first == b"Sun, 06 Nov 1994 08:49:37 GMT"
     assert http_date() is first

@@ -61,6 +61,13 @@ def test_the_order_of_adding_does_not_matter() -> None:
         assert made.match("/z/c") == ("/*", {"*": "z/c"})
 
 
+def test_parameters_of_different_names_may_share_a_beginning() -> None:
+    made = table("/room/{a}/x", "/room/{b}/y")
+    assert made.match("/room/1/x") == ("/room/{a}/x", {"a": "1"})
+    assert made.match("/room/1/y") == ("/room/{b}/y", {"b": "1"})
+    assert made.match("/room/1/z") is None
+
+
 def test_an_encoded_path_is_found_where_only_exact_ones_are_registered() -> None:
     assert table("/chat room").match("/chat%20room") == ("/chat room", {})
     assert table("/a").match("/b") is None

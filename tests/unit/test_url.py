@@ -63,6 +63,7 @@ def test_the_authority_always_has_a_port() -> None:
         ("ws://a:x/", "malformed"),
         ("ws://[::1/", "malformed"),
         ("ws://[::g]/", r"malformed|IPv6"),
+        ("ws://[v1.a:b]/", "no IPv6 address"),
         ("ws://a b/", "no valid host name"),
         ("ws://a%0d%0ab/", "no valid host name"),
         ("ws://a<b/", "no valid host name"),
