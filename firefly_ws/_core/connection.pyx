@@ -163,7 +163,6 @@ cdef class Connection(Sender):
         """What came last takes effect: everything before it has been delivered."""
         if self._state != OPEN:
             return 0
-        self.hold |= ENDED
         if self.terminal == CLOSE_CAME:
             self.send_close(self.close_payload, self.close_received)
         elif self.terminal == EOF_CAME:

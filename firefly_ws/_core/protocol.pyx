@@ -22,8 +22,9 @@ cdef class Protocol:
 
     def open(self, transport, bytes rest=b""):
         """Take *transport* over, call on_accept, then deliver *rest*, the bytes that came behind the handshake."""
-        transport.set_write_buffer_limits(high=0)
+        # In this order: if bytes of the handshake still wait, it is we who hear that writing is paused.
         transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=0)
         self.connection.opened(transport, _descriptor(transport))
         if rest:
             self.connection.receive(rest)

@@ -183,8 +183,9 @@ cdef class Steps:
             return self.drive(result)
         if isinstance(result, Wait):
             return None if (<Wait>result)._done and (<Wait>result)._error is None else result
-        blocking = getattr(result, "_asyncio_future_blocking", None)
-        if blocking is not None:
+        # As asyncio.isfuture has it: a class of futures is none.
+        blocking = getattr(type(result), "_asyncio_future_blocking", None)
+        if blocking is not None and result._asyncio_future_blocking is not None:
             if result.done():
                 result.result()
                 return None

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import firefly_ws
 import pytest
+
+import firefly_ws
 
 CORE = Path(firefly_ws.__file__).parent / "_core"
 MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
@@ -153,7 +154,8 @@ def test_properties_are_properties_and_methods_methods(module: str) -> None:
         for member, statement in definitions(definition).items():
             real = inspect.getattr_static(getattr(built(module), name), member)
             if isinstance(statement, ast.FunctionDef):
-                is_property = any(isinstance(one, ast.Name) and one.id == "property" for one in statement.decorator_list)
+                decorators = [one.id for one in statement.decorator_list if isinstance(one, ast.Name)]
+                is_property = "property" in decorators
                 assert inspect.isdatadescriptor(real) == is_property, f"{name}.{member}"
                 assert callable(real) != is_property, f"{name}.{member}"
 
