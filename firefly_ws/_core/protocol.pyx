@@ -22,10 +22,13 @@ cdef class Protocol:
 
     def open(self, transport, bytes rest=b""):
         """Take *transport* over, call on_accept, then deliver *rest*, the bytes that came behind the handshake."""
+        cdef int fd = _descriptor(transport)
         # In this order: if bytes of the handshake still wait, it is we who hear that writing is paused.
         transport.set_protocol(self)
-        transport.set_write_buffer_limits(high=0)
-        self.connection.opened(transport, _descriptor(transport))
+        # We write past a plain transport only while it holds nothing. TLS counts "at high water" as above it: with 0
+        # it would call itself full when it is empty, and say nothing more.
+        transport.set_write_buffer_limits(high=0 if fd >= 0 else 1, low=0)
+        self.connection.opened(transport, fd)
         if rest:
             self.connection.receive(rest)
 
