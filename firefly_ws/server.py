@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl as _ssl
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _log = logging.getLogger("firefly_ws")
+
+_PORT_TRIES = 16
 
 
 class Server:
@@ -338,6 +341,7 @@ class ServerHandshake(asyncio.Protocol):
             return
         self._leave()
         transport.write(agreement.head)
+        agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
         connection = WebSocketConnection(
             server,
             settings.policy,
@@ -404,8 +408,26 @@ async def bind_tcp(
     server: Server, host: str | None, port: int, ssl: _ssl.SSLContext | None, backlog: int, reuse_port: bool | None
 ) -> list[asyncio.AbstractServer]:
     """Listen on every address of *host*; with port 0 all get the port that the first one got."""
-    loop = server._loop
-    infos = await _resolve(loop, host, port)
+    infos = await _resolve(server._loop, host, port)
+    tries = 1 if port or len(infos) == 1 else _PORT_TRIES
+    while True:
+        try:
+            sockets = _bound(infos, port, reuse_port)
+            break
+        except OSError as error:
+            # The port that was free at the first address may be taken at another one.
+            tries -= 1
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
+    try:
+        return [await serve_socket(server, sock, ssl, backlog) for sock in sockets]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+
+
+def _bound(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for family, kind, proto, _, address in infos:
@@ -420,11 +442,11 @@ async def bind_tcp(
             if port == 0 and len(sockets) > 1:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             sock.bind(address)
-        return [await serve_socket(server, sock, ssl, backlog) for sock in sockets]
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
+    return sockets
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str | None, port: int) -> list[Any]:

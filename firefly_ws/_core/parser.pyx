@@ -142,7 +142,8 @@ cdef class Parser:
                 "the most significant bit of a 64-bit length is set" if why == WIRE_TOO_LONG
                 else "a payload length is not in its shortest form")
         if size >= 2:
-            self.check(p[0], p[1] >> 7, p[1] & 0x7F)
+            # Sizes wait for the whole head, in which 126 and 127 only announce one; a control frame has none such.
+            self.check(p[0], p[1] >> 7, p[1] & 0x7F if p[0] & 0x08 else 0)
         if p is not self.head_bytes and size:
             memcpy(self.head_bytes, p, size)
         self.saved = <uint8_t>size
@@ -162,7 +163,7 @@ cdef class Parser:
         return self.sink.end()
 
     cdef int check(self, int first, bint masked, uint64_t length) except -1:
-        """Judge a head (RFC 6455 §5.2, §5.4, §5.5); a length of 126 or 127 may still be unknown."""
+        """Judge a head (RFC 6455 §5.2, §5.4, §5.5); zero is the length of one that is not known yet."""
         cdef int opcode = first & 15
         if first & self.reserved:
             raise ProtocolError(f"reserved bits {first >> 4 & 7:03b} are set, and no extension has agreed on them")

@@ -34,5 +34,6 @@ cdef class Step:
     cdef bint has_yielded
     cdef bint over            # the task is to end
     cdef object wake          # what the idle task waits for
+    cdef object name          # the task's own, to see whether a callback gave it another
 
     cdef hand_over(self)

@@ -139,8 +139,13 @@ cdef class Step:
         """A cancellation, for `asyncio.Task`."""
         if self.coroutine is None:
             raise error
-        self.yielded = None
-        self.has_yielded = False
+        if self.has_yielded:
+            # Cancelled before the task took over: what the coroutine waits for is cancelled first, as any task's is.
+            if isinstance(error, asyncio.CancelledError) and hasattr(self.yielded, "cancel"):
+                if self.yielded.cancel(*error.args):
+                    return self.hand_over()
+            self.yielded = None
+            self.has_yielded = False
         return self.coroutine.throw(error)
 
     def close(self):
@@ -170,6 +175,7 @@ cdef class Steps:
         self.task_context = self.context.copy()
         self.pristine = self.task_context.copy()
         self.task = _Task(step, loop=self.loop, context=self.task_context)
+        step.name = self.task.get_name()
         # Ready, but nobody's: no leak for those who list tasks, no warning where the loop ends first.
         self.task._log_destroy_pending = False
         _unregister_task(self.task)
@@ -243,7 +249,8 @@ cdef class Steps:
 
     cdef keep(self, object task, Step step, object context):
         """Keep a task that was not needed, unless the callback left a trace in it."""
-        if self.task is None and task.cancelling() == 0 and not task._callbacks and context == self.pristine:
+        if (self.task is None and task.cancelling() == 0 and not task._callbacks and task.get_name() is step.name
+                and context == self.pristine):
             self.task = task
             self.step = step
             self.task_context = context

@@ -43,6 +43,7 @@ class Script:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=Path(__file__).parent,  # which -c puts first on the path
             env={**os.environ, "PYTHONPATH": path, **environment},
         )
         self.timer = threading.Timer(LIMIT, self.process.kill)
