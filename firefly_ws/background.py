@@ -24,7 +24,7 @@ from typing import Final
 
 from . import per_loop
 from .per_loop import Runtime, runtime_of
-from .signals import EndingSignals, ThirdSignal, exit_on_terminate, restore_terminate
+from .signals import EndingSignals, ThirdSignal, exit_on_terminate, longest_wait, restore_terminate
 
 __all__ = ["BackgroundLoop", "background", "new_event_loop", "stop_background"]
 
@@ -33,9 +33,6 @@ logger = logging.getLogger("firefly_ws")
 # CPython 3.12.0 to 3.12.2 refuse every new thread from the script's last line on (python/cpython#113964). Threads
 # that exist keep working, so there the loop's executor gets all of its threads at the start.
 _NO_LATE_THREADS: Final = (3, 12) <= sys.version_info[:3] < (3, 12, 3)
-
-# Seconds. On Windows Ctrl-C does not end a wait for a lock, so the wait there is cut into pieces.
-_SLICE: Final = 0.1 if sys.platform == "win32" else None
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -121,7 +118,7 @@ class BackgroundLoop:
         requests = [self.ask, self.abort]
         while True:
             try:
-                while not self._ended.wait(_SLICE):
+                while not self._ended.wait(longest_wait()):
                     pass
                 return self.thread.join(1)
             except BaseException as error:

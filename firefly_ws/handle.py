@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from .signals import longest_wait
 
 __all__ = ["Handle"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-# Seconds. On Windows Ctrl-C does not end a wait for a lock, so the wait there is cut into pieces.
-_SLICE: Final = 0.1 if sys.platform == "win32" else None
 
 
 class _Mailbox(Protocol):
@@ -153,11 +151,12 @@ class Handle(concurrent.futures.Future[T]):
 
 
 def _in_slices(read: Callable[[float | None], R], timeout: float | None, done: Callable[[], bool]) -> R:
-    if _SLICE is None:
+    longest = longest_wait()
+    if longest is None:
         return read(timeout)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
-        left = _SLICE if end is None else min(_SLICE, end - time.monotonic())
+        left = longest if end is None else min(longest, end - time.monotonic())
         try:
             return read(max(left, 0))
         except TimeoutError:
