@@ -62,8 +62,8 @@ cdef class Delivery(MessageSink):
         if self.hold & DEAD:
             self.discarded += size
             return 0
-        if self.rest is not None or self.inside:
-            # A transport may deliver once more behind pause_reading.
+        if self.rest is not None or self.inside or self.hold & PAUSED:
+            # A transport may deliver once more behind pause_reading, and bytes may have come with the handshake.
             self.rest = data if self.rest is None else self.rest[self.rest_start:] + data
             self.rest_start = 0
             return 0
@@ -138,7 +138,7 @@ cdef class Delivery(MessageSink):
         self.queue.append(message)
         self.queue_bytes += size
         self.hold |= QUEUED
-        return self.full() or self.work <= 0
+        return self.hold & PAUSED != 0 or self.full() or self.work <= 0
 
     cdef bint full(self) noexcept:
         if not self.hold & QUEUED:
@@ -243,7 +243,10 @@ cdef class Delivery(MessageSink):
                     if not self.queue:
                         self.hold &= ~QUEUED
                     self.work -= PER_MESSAGE
-                    self.deliver(message, isinstance(message, str))
+                    if isinstance(message, tuple):
+                        self.notify(message[0], message[1])
+                    else:
+                        self.deliver(message, isinstance(message, str))
                 elif (self.rest is not None and not self.hold & (PAUSED | DEAD) and not self.full()
                         and self.work > 0):
                     data = self.rest

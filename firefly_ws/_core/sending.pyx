@@ -223,12 +223,15 @@ cdef class Sender(Delivery):
             # Behind our Close no frame may be sent (§5.5.1).
             if self._state == OPEN:
                 self.outbox.put_pong(payload)
-            if self.callbacks.ping is not None and not self.hold & ENDED:
-                self.notify(self.callbacks.ping, payload)
+            callback = self.callbacks.ping
         else:
             self.ponged(payload)
-            if self.callbacks.pong is not None and not self.hold & ENDED:
-                self.notify(self.callbacks.pong, payload)
+            callback = self.callbacks.pong
+        if callback is not None and not self.hold & ENDED:
+            if self.hold & PAUSED:
+                # on_frame has paused at this very frame.
+                return self.enqueue((callback, payload), 2)
+            self.notify(callback, payload)
         return self.work <= 0 or self.hold & (PAUSED | DEAD) != 0
 
     cdef int ponged(self, bytes payload) except -1:
