@@ -115,7 +115,7 @@ class Peer:
         self.writer.write(b"".join(frames))
 
     async def frame(self, limit: float = LIMIT) -> Frame | None:
-        """The next frame, or None at the end of TCP."""
+        """The next frame, or None at the end of TCP; there the socket is closed, as every peer does."""
         async with asyncio.timeout(limit):
             try:
                 first, second = await self.reader.readexactly(2)
@@ -127,6 +127,7 @@ class Peer:
                 mask = await self.reader.readexactly(4) if second & 0x80 else bytes(4)
                 payload = await self.reader.readexactly(size)
             except (asyncio.IncompleteReadError, OSError):
+                self.writer.close()
                 return None
         if mask != bytes(4):
             payload = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
