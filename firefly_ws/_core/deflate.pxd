@@ -16,4 +16,4 @@ cdef class Deflate:
     cdef bytes compress(self, object payload, Py_ssize_t size)
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
-    cdef _inflate(self, bytes data, Py_ssize_t limit)
+    cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit)

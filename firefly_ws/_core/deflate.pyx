@@ -10,7 +10,10 @@ is never shared: its window would let one peer read what another one sent.
 import threading
 import zlib
 
-from ..errors import InvalidPayload, MessageTooBig
+from ..errors import InvalidPayload
+
+cdef enum:
+    SMALL = 1024
 
 cdef bytes _TAIL = b"\x00\x00\xff\xff"  # what a sender cuts off and a receiver puts back, §7.2.1
 cdef int _FULL = zlib.Z_FULL_FLUSH
@@ -60,12 +63,15 @@ cdef class Deflate:
         return tail[:-4]
 
     cdef bytes inflate(self, bytes data, Py_ssize_t limit):
-        """Inflate a part of a message; at most *limit* bytes come out (below zero: no limit)."""
-        cdef object out
-        if self._decompressor is None:
-            self._decompressor = zlib.decompressobj(-self.decompress_bits)
+        """Inflate a part of a message; no more than *limit* + 1 bytes come out (below zero: no limit)."""
+        cdef object inflater = self._decompressor
+        cdef bytes out
+        if inflater is None:
+            inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits)
         try:
-            out = self._inflate(data, limit)
+            out = inflater.decompress(data, limit + 1 if limit >= 0 else 0)
+            if inflater.eof and inflater.unused_data:
+                out = self._inflate_on(data, out, limit)
         except zlib.error as error:
             raise InvalidPayload(f"a compressed message does not inflate: {error}") from None
         return out
@@ -77,25 +83,20 @@ cdef class Deflate:
             self._decompressor = None
         return out
 
-    cdef _inflate(self, bytes data, Py_ssize_t limit):
-        # One byte above the limit tells "exactly at it" from "more would come".
-        cdef object room = 0 if limit < 0 else limit + 1
+    cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit):
+        """A block with BFINAL ended zlib's stream and the message goes on (RFC 7692 §7.2.3.4), perhaps many times."""
         cdef object inflater = self._decompressor
-        cdef bytes out = inflater.decompress(data, room)
-        cdef bytes more
-        while inflater.eof and inflater.unused_data:
-            # A block with BFINAL ended the stream and the message goes on (§7.2.3.4).
-            data = inflater.unused_data
-            inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=out[-32768:])
-            if limit >= 0:
-                if len(out) > limit:
-                    break
-                room = limit - len(out) + 1
-            more = inflater.decompress(data, room)
-            out += more
-        if limit >= 0 and len(out) > limit:
-            raise MessageTooBig(len(out), limit)
-        return out
+        cdef bytearray out = bytearray(begun)
+        cdef bytes piece
+        cdef Py_ssize_t at = len(data) - len(inflater.unused_data)
+        while at < len(data) and (limit < 0 or len(out) <= limit):
+            if inflater.eof:
+                inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=bytes(out[-32768:]))
+            # What is behind an end is copied for each of them: of a read of 256 KiB, all of it took 0.7 s.
+            piece = data[at:at + SMALL]
+            out += inflater.decompress(piece, limit - len(out) + 1 if limit >= 0 else 0)
+            at += len(piece) - len(inflater.unused_data)
+        return bytes(out)
 
 
 cdef object _shared_compressor(int level, int bits, int mem_level):

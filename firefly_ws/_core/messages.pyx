@@ -215,22 +215,24 @@ cdef class Messages(FrameSink):
         cdef long long left = limit - self.size if limit >= 0 else -1
         cdef bytes out
         cdef uint8_t* place
-        try:
-            out = self.deflate.finish(left) if data is None else self.deflate.inflate(data, left)
-        except MessageTooBig as error:
-            self.too_big(self.size + error.size)
-        if len(out) == 0:
+        cdef Py_ssize_t size
+        out = self.deflate.finish(left) if data is None else self.deflate.inflate(data, left)
+        size = len(out)
+        if size == 0:
             return 0
         if self.opcode == 1:
-            self.check_text(<const uint8_t*>PyBytes_AS_STRING(out), len(out))
-        if self.size == 0 and len(out) > 1:
+            # Up to the limit first: which rule is broken must not depend on how the bytes were read.
+            self.check_text(<const uint8_t*>PyBytes_AS_STRING(out), size if left < 0 or size <= left else left)
+        if left >= 0 and size > left:
+            self.too_big(self.size + size)
+        if self.size == 0 and size > 1:
             # The usual case: all of it at once. One byte would be an object the whole interpreter shares.
             self.part = out
-            self.size = len(out)
+            self.size = size
             return 0
-        place = self.room(len(out))
-        memcpy(place, PyBytes_AS_STRING(out), len(out))
-        self.size += len(out)
+        place = self.room(size)
+        memcpy(place, PyBytes_AS_STRING(out), size)
+        self.size += size
         return 0
 
     cdef int check_text(self, const uint8_t* data, Py_ssize_t size) except -1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 import tracemalloc
 import zlib
 
@@ -242,11 +243,20 @@ def test_blocks_with_bfinal_are_bounded_too() -> None:
 
 
 def test_many_blocks_with_bfinal_cost_no_square() -> None:
-    """Each ends zlib's stream; what is behind it was copied for every one of them."""
-    empty = b"\x03\x00"
-    count = 20_000
-    got = received(Deflate(), empty * count + HELLO)
-    assert got == [("binary", b"Hello")]
+    """Each ends zlib's stream, and what was behind it was copied for every one of them: seconds for one read."""
+    stream = b"\x03\x00" * 200_000 + HELLO
+    began = time.process_time()
+    assert received(Deflate(), stream) == [("binary", b"Hello")]
+    assert time.process_time() - began < 1.2
+
+
+def test_which_limit_text_breaks_does_not_depend_on_its_pieces() -> None:
+    one = zlib.compressobj(0, zlib.DEFLATED, -15)
+    data = one.compress(b"abc\xff and more") + one.flush(zlib.Z_SYNC_FLUSH)
+    stream = frame(TEXT, data[:-4], rsv=4)
+    for limit, code in ((10, 1007), (4, 1007), (3, 1009)):
+        for pieces in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
+            assert events(pieces, expect_masked=False, deflate=Deflate(), text_limit=limit) == [("error", code)]
 
 
 @pytest.mark.parametrize("data", [b"\x07", b"\xff\xff\xff", b"\x00\x05\x00\x00\x00Hello\x00", HELLO[:3] + b"\xfe" * 9])

@@ -204,6 +204,8 @@ def streams(draw: st.DrawFn) -> tuple[str, bytes, dict[str, Any]]:
 @given(streams(), st.integers(0, 2**32))
 # A length in 16 bits that could be 7: an error of form, however it is cut, before one of size.
 @example(("client", frame(BINARY, b"x" * 5, length_form=16), {"max_frame_size": 100}), 0)
+# Text that is not UTF-8 just below its limit, inflated in one go with what is above it.
+@example(("client", bytes.fromhex("c10c000600f9ff00000000800000"), {"deflate": True, "max_message_size": 5}), 0)
 def test_any_stream_is_judged_alike(stream: tuple[str, bytes, dict[str, Any]], seed: int) -> None:
     role, data, options = stream
     agree(data, role, options, seed)
