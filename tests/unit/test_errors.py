@@ -1,0 +1,129 @@
+"""Errors carry facts, from which their text is made."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+import firefly_ws
+from firefly_ws import (
+    BinaryFrame,
+    CloseReason,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConverterNotFound,
+    DeserializeError,
+    FrameTooBig,
+    HandshakeError,
+    InvalidPayload,
+    MessageTooBig,
+    PingTimeout,
+    ProtocolError,
+    ProxyError,
+    QueueOverflow,
+    WebSocketConnectionException,
+    WebSocketException,
+    errors,
+)
+
+
+def test_the_tree_is_the_one_drawn_in_the_modules_docstring() -> None:
+    assert errors.__doc__ is not None
+    drawn: dict[str, str] = {}
+    stack: list[tuple[int, str]] = []
+    for line in errors.__doc__.splitlines()[2:]:
+        names = re.match(r"^([\s│├└─]*)(\w+(?:, \w+)*)", line)
+        if names is None:
+            continue
+        depth = len(names[1])
+        stack = [one for one in stack if one[0] < depth]
+        for name in names[2].split(", "):
+            drawn[name] = stack[-1][1] if stack else ""
+        stack.append((depth, names[2]))
+    real = {
+        name: next((base.__name__ for base in kind.__mro__[1:] if base.__name__ in errors.__all__), "")
+        for name, kind in vars(errors).items()
+        if name in errors.__all__ and inspect.isclass(kind)
+    }
+    assert drawn == real
+
+
+def test_every_error_is_public() -> None:
+    assert set(errors.__all__) <= set(firefly_ws.__all__)
+
+
+def test_could_not_connect_is_an_os_error_too() -> None:
+    for error in (WebSocketConnectionException("no route"), HandshakeError(403), ProxyError("refused", 407)):
+        assert isinstance(error, OSError)
+        assert isinstance(error, WebSocketException)
+    assert str(WebSocketConnectionException("no route")) == "no route"
+    assert str(WebSocketConnectionException()) == "WebSocketConnectionException"
+
+
+def test_a_handshake_error_has_the_answer() -> None:
+    error = HandshakeError(403, {"server": "x"}, b"body")
+    assert (error.status, error.headers, error.body) == (403, {"server": "x"}, b"body")
+    assert str(error) == "the server answered 403 instead of 101 Switching Protocols"
+    assert HandshakeError(0, message="no answer").headers == {}
+    assert str(HandshakeError(0, message="no answer")) == "no answer"
+
+
+def test_a_proxy_error_has_the_answer() -> None:
+    error = ProxyError("the proxy wants a password", 407, {"a": "b"}, b"x")
+    assert (error.status, error.headers, error.body) == (407, {"a": "b"}, b"x")
+    assert str(error) == "the proxy wants a password"
+
+
+@pytest.mark.parametrize("kind", [ConnectionClosedOK, ConnectionClosedError])
+def test_connection_closed_has_all_three_reasons(kind: type[ConnectionClosed]) -> None:
+    error = kind(CloseReason(1001, "bye"), CloseReason(1000), None, "send")
+    assert (error.reason, error.sent, error.received, error.code) == ((1001, "bye"), (1000, ""), None, 1001)
+    assert str(error) == (
+        "send: the connection is closed, 1001 (GOING_AWAY): bye; sent: 1000 (NORMAL); received: None"
+    )
+    assert str(kind(CloseReason(1006))).startswith("the connection is closed, 1006 (ABNORMAL_CLOSURE)")
+
+
+def test_a_protocol_error_has_its_close_code() -> None:
+    assert (ProtocolError("x").code, ProtocolError("x", 1008).code, InvalidPayload("x").code) == (1002, 1008, 1007)
+
+
+def test_what_a_close_frame_says_of_an_error_fits_into_it() -> None:
+    for message in ("x" * 500, "ü" * 200, "x" + "😀" * 100):
+        text = ProtocolError(message).close_text
+        assert len(text.encode()) <= 123
+        assert message.startswith(text)
+        assert len(text.encode()) >= 119
+
+
+@pytest.mark.parametrize(
+    ("error", "option"),
+    [
+        (FrameTooBig(11, 10), "max_frame_size"),
+        (MessageTooBig(11, 10), "max_message_size"),
+        (MessageTooBig(11, 10, "max_text_message_size"), "max_text_message_size"),
+    ],
+)
+def test_too_big_says_which_limit_and_what_changes_it(error: FrameTooBig | MessageTooBig, option: str) -> None:
+    assert (error.size, error.limit, error.option, error.code) == (11, 10, option, 1009)
+    assert f"11 bytes exceeds {option}=10; raise it with .{option}(bytes)" in str(error)
+    assert hasattr(firefly_ws.WebSocketRoute, option)
+
+
+def test_ping_timeout_and_overflow_have_their_numbers() -> None:
+    timeout, overflow = PingTimeout(31.25, 30.0), QueueOverflow(17, 16)
+    assert (timeout.silence, timeout.limit) == (31.25, 30.0)
+    assert "31.2 s" in str(timeout)
+    assert "30.0 s" in str(timeout)
+    assert (overflow.size, overflow.limit) == (17, 16)
+    assert "17 bytes" in str(overflow)
+    assert "max_write_buffer=16" in str(overflow)
+
+
+def test_a_deserialize_error_has_the_frame() -> None:
+    frame = BinaryFrame(b"x")
+    assert DeserializeError("does not fit", frame).frame is frame
+    assert isinstance(ConverterNotFound("none"), WebSocketException)
