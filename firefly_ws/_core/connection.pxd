@@ -33,7 +33,6 @@ cdef class Connection(Sender):
     cdef readonly object error       # what ended it, other than a Close
     cdef Wait closed                 # resolves at the end of TCP
     cdef Wait finished               # resolves behind on_close
-    cdef list flushing               # Waits for everything written
     cdef double begun                # monotonic seconds of the opening
     cdef double over                 # and of the end
 

@@ -22,6 +22,7 @@ cdef class Sender(Delivery):
     cdef Deflate deflate             # None: not agreed
     cdef Py_ssize_t high_water, low_water, max_write  # bytes; max_write below zero: none
     cdef Wait drained                # from above high water until below low
+    cdef list flushing               # Waits for everything written
     cdef dict pings                  # payload -> (Wait, monotonic seconds)
     cdef readonly object latency     # seconds, of the last Pong; None before
     cdef readonly object close_sent      # CloseReason or None

@@ -115,10 +115,14 @@ cdef class Sender(Delivery):
         cdef Py_ssize_t packed
         cdef Outbox outbox = self.outbox
         if self.deflate is not None and size >= self.deflate.threshold:
+            if self.deflate.compress_takeover:
+                # What has been compressed is in the window that the peer has to share: it can no longer be refused.
+                self.check_room(size)
             compressed = self.deflate.compress(_bytes_like(owner, payload, size), size)
             if compressed is not None:
                 packed = len(compressed)
-                self.check_room(packed)
+                if not self.deflate.compress_takeover:
+                    self.check_room(packed)
                 self.messages_sent += 1
                 outbox.put(0xC0 | opcode, <const uint8_t*>PyBytes_AS_STRING(compressed), packed)
                 return self.sent()
@@ -130,7 +134,7 @@ cdef class Sender(Delivery):
     cdef object sent(self):
         """Behind a put: write where it may leave now, and tell how the outbox stands."""
         cdef Outbox outbox = self.outbox
-        if not outbox.corked:
+        if not outbox.corked and not outbox.in_turn:
             self.write_at = monotonic()
             outbox.send()
         elif outbox.main.size > self.high_water and not outbox.blocked:
