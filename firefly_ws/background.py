@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Final
 
 from . import per_loop
+from .handle import longest_wait
 from .per_loop import Runtime, runtime_of
-from .signals import EndingSignals, ThirdSignal, exit_on_terminate, longest_wait, restore_terminate
+from .signals import EndingSignals, ThirdSignal, exit_on_terminate, restore_terminate
 
 __all__ = ["BackgroundLoop", "background", "new_event_loop", "stop_background"]
 
@@ -129,13 +130,15 @@ class BackgroundLoop:
                 requests.pop(0)()
 
     async def _end(self, stay: bool) -> None:
-        if stay:
-            idle = asyncio.ensure_future(self.runtime.wait_idle())
-            await asyncio.wait({idle, self._ask}, return_when=asyncio.FIRST_COMPLETED)
-            idle.cancel()
-        await self.runtime.close_all()
-        self._stopping = True
-        self.loop.stop()
+        try:
+            if stay:
+                idle = asyncio.ensure_future(self.runtime.wait_idle())
+                await asyncio.wait({idle, self._ask}, return_when=asyncio.FIRST_COMPLETED)
+                idle.cancel()
+            await self.runtime.close_all()
+        finally:
+            self._stopping = True
+            self.loop.stop()
 
 
 def _started_executor() -> concurrent.futures.ThreadPoolExecutor:

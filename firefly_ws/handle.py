@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
-from .signals import longest_wait
-
-__all__ = ["Handle"]
+__all__ = ["Handle", "longest_wait"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -148,6 +146,16 @@ class Handle(concurrent.futures.Future[T]):
         finally:
             with self._guard:
                 self._wanted -= 1
+
+
+def longest_wait() -> float | None:
+    """How long this thread may block at a time if signals are to be handled, in seconds; ``None``: for ever.
+
+    Python runs signal handlers in the main thread only. A signal that arrives between the interpreter's last look and
+    the system call that blocks wakes nobody (1 in 20 when the wait had just begun and another thread wanted the GIL),
+    and on Windows none ever ends a wait for a lock.
+    """
+    return 0.2 if threading.current_thread() is threading.main_thread() else None
 
 
 def _in_slices(read: Callable[[float | None], R], timeout: float | None, done: Callable[[], bool]) -> R:

@@ -14,22 +14,12 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-__all__ = ["EndingSignals", "ThirdSignal", "exit_on_terminate", "longest_wait", "restore_terminate"]
+__all__ = ["EndingSignals", "ThirdSignal", "exit_on_terminate", "restore_terminate"]
 
 # A supervisor's "please end" has the same meaning as Ctrl-C; Windows has Ctrl-Break for it.
 _ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 _active: weakref.WeakSet[EndingSignals] = weakref.WeakSet()
-
-
-def longest_wait() -> float | None:
-    """How long this thread may block at a time if signals are to be handled, in seconds; ``None``: for ever.
-
-    Python runs signal handlers in the main thread only. A signal that arrives between the interpreter's last look and
-    the system call that blocks wakes nobody (1 in 20 when the wait had just begun and another thread wanted the GIL),
-    and on Windows none ever ends a wait for a lock.
-    """
-    return 0.2 if _in_main_thread() else None
 
 
 class ThirdSignal(KeyboardInterrupt):
