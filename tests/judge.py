@@ -9,7 +9,7 @@ A head is judged from its second byte on; size limits wait for the whole head.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 __all__ = ["BINARY", "CLOSE", "CONT", "KEY", "PING", "PONG", "TEXT", "Event", "close_payload", "frame", "judge"]
@@ -71,32 +71,37 @@ class _Utf8:
 
 
 class _Inflater:
-    """One direction's inflater, fed byte by byte."""
+    """One direction's inflater: a byte in, its output byte by byte, so that what is wrong first is found first."""
 
     def __init__(self, takeover: bool) -> None:
         self.takeover = takeover
         self.reset()
 
     def reset(self) -> None:
-        self.history = b""
+        self.history = bytearray()
         self.zlib = zlib.decompressobj(-15)
 
-    def inflate(self, byte: int) -> bytes:
+    def inflate(self, byte: int) -> Iterator[int]:
         if self.zlib.eof:  # a block with BFINAL set has ended; what follows is a new one (RFC 7692 §7.2.3.4)
-            self.zlib = zlib.decompressobj(-15, zdict=self.history)
-        try:
-            out = self.zlib.decompress(bytes([byte]))
-        except zlib.error:
-            raise _Violation(1007) from None
-        self.history = (self.history + out)[-32768:]
-        return out
+            self.zlib = zlib.decompressobj(-15, zdict=bytes(self.history[-32768:]))
+        data = bytes([byte])
+        while True:
+            try:
+                out = self.zlib.decompress(data, 1)
+            except zlib.error:
+                raise _Violation(1007) from None
+            if not out:
+                return
+            self.history += out
+            yield out[0]
+            data = self.zlib.unconsumed_tail
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[int]:
         """The message has ended: put back the four bytes that the sender has cut off (§7.2.2)."""
-        out = b"".join(self.inflate(byte) for byte in b"\x00\x00\xff\xff")
+        for byte in b"\x00\x00\xff\xff":
+            yield from self.inflate(byte)
         if not self.takeover:
             self.reset()
-        return out
 
 
 class _Head(NamedTuple):
@@ -218,9 +223,9 @@ class _Judge:
         if not self.compressed:
             self.check_size(len(self.message) + head.length)  # what was declared is enough to know
         for byte in self.stream.payload(head):
-            self.arrived(self.inflater.inflate(byte) if self.compressed else bytes([byte]))
+            self.arrived(self.inflater.inflate(byte) if self.compressed else [byte])
 
-    def arrived(self, data: bytes) -> None:
+    def arrived(self, data: Iterable[int]) -> None:
         for byte in data:
             self.check_size(len(self.message) + 1)
             if self.opcode == TEXT:

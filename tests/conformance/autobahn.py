@@ -47,6 +47,9 @@ wstest.run()
 """
 
 
+CHILDREN: set[subprocess.Popen[str]] = set()
+
+
 class Broken(Exception):
     """The examination itself did not work, whatever the library did."""
 
@@ -92,9 +95,11 @@ def process(command: Sequence[str], log: Path, **options: Any) -> Iterator[subpr
     """A child that is gone when the block is left, ended by its own id."""
     with log.open("w") as output:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=output, text=True, **options)
+    CHILDREN.add(child)
     try:
         yield child
     finally:
+        CHILDREN.discard(child)
         for end in (signal.SIGTERM, signal.SIGKILL):
             if child.poll() is None:
                 child.send_signal(end)
@@ -104,6 +109,12 @@ def process(command: Sequence[str], log: Path, **options: Any) -> Iterator[subpr
                     continue
         if child.stdout:
             child.stdout.close()
+
+
+def end_children(*_: object) -> None:
+    """On a signal: whoever waits for one of them sees it ended, and what it said."""
+    for child in list(CHILDREN):
+        child.terminate()
 
 
 def free_port() -> int:
@@ -285,6 +296,8 @@ def main() -> int:
     roles = ROLES if options.role == "both" else (options.role,)
     examinations = [Examination(role, python, packages, options) for role in roles]
     runs = [threading.Thread(target=one.run) for one in examinations]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_children)
     for run in runs:
         run.start()
         if not options.parallel:
