@@ -21,6 +21,7 @@ class Deadlines:
         self._due = due
         self._items: dict[Hashable, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._looking = False
 
     def add(self, item: Hashable) -> None:
         """From now on *item* has ``seconds``."""
@@ -28,7 +29,7 @@ class Deadlines:
             return
         when = self._loop.time() + self._seconds
         self._items[item] = when
-        if self._timer is None:
+        if self._timer is None and not self._looking:
             self._timer = self._loop.call_at(when, self._look)
 
     def discard(self, item: Hashable) -> None:
@@ -44,11 +45,17 @@ class Deadlines:
 
     def _look(self) -> None:
         self._timer = None
+        self._looking = True
         now = self._loop.time()
-        while self._items:
-            item, when = next(iter(self._items.items()))
-            if when > now:
-                self._timer = self._loop.call_at(when, self._look)
-                return
-            del self._items[item]
-            self._due(item)
+        try:
+            while self._items:
+                item, when = next(iter(self._items.items()))
+                if when > now:
+                    return
+                del self._items[item]
+                self._due(item)
+        finally:
+            # Also behind what raises: those that follow have their deadlines all the same.
+            self._looking = False
+            if self._items:
+                self._timer = self._loop.call_at(next(iter(self._items.values())), self._look)

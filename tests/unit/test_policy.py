@@ -1,0 +1,154 @@
+"""The limits and their defaults: checked when written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from firefly_ws import WebSocketPolicy
+from firefly_ws.policy import POLICY_FIELDS
+
+SECONDS = {
+    "open_timeout", "close_timeout", "idle_timeout", "read_timeout", "write_timeout", "ping_interval", "ping_timeout",
+    "connection_timeout",
+}  # fmt: skip
+SIZES = {
+    "max_message_size", "max_text_message_size", "max_binary_message_size", "max_frame_size", "max_write_buffer",
+    "max_header_size", "compression_threshold",
+}  # fmt: skip
+COUNTS = {"max_fragments", "max_header_count"}
+WATER = {"write_high_water", "write_low_water"}
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    assert dataclasses.asdict(WebSocketPolicy()) == {
+        "max_message_size": 1 << 20,
+        "max_text_message_size": None,
+        "max_binary_message_size": None,
+        "max_frame_size": None,
+        "max_fragments": 131072,
+        "open_timeout": 10,
+        "close_timeout": 10,
+        "idle_timeout": None,
+        "read_timeout": None,
+        "write_timeout": 30,
+        "ping_interval": None,
+        "ping_timeout": 20,
+        "connection_timeout": None,
+        "write_high_water": 1 << 20,
+        "write_low_water": 256 << 10,
+        "max_write_buffer": 16 << 20,
+        "max_queue": (64, 1 << 20),
+        "max_header_size": 16 << 10,
+        "max_header_count": 128,
+        "compression_threshold": 64,
+    }
+
+
+def test_every_field_is_checked_by_one_of_the_rules() -> None:
+    assert SECONDS | SIZES | COUNTS | WATER | {"max_queue"} == POLICY_FIELDS
+
+
+@pytest.mark.parametrize("name", sorted(POLICY_FIELDS - {"max_queue"}))
+@pytest.mark.parametrize("value", ["10", b"10", [10], (1,), True, object(), 1j])
+def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"^{name}=.* must be a number, at least [01]"):
+        WebSocketPolicy(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(SIZES | COUNTS | WATER))
+def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name}=1.5"):
+        WebSocketPolicy(**{name: 1.5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(POLICY_FIELDS - {"max_queue"}))
+def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
+    least = 1 if name in COUNTS else 0
+    unit = " seconds" if name in SECONDS else "" if name in COUNTS else " bytes"
+    optional = "" if name in WATER else ", or None for no limit"
+    with pytest.raises(ValueError, match=f"^{name}={least - 1} must be at least {least}{unit}{optional}$"):
+        WebSocketPolicy(**{name: least - 1})
+    if name == "write_high_water":
+        WebSocketPolicy(write_high_water=0, write_low_water=0)
+    else:
+        assert getattr(WebSocketPolicy(**{name: least}), name) == least
+
+
+@pytest.mark.parametrize("name", sorted(SECONDS))
+def test_seconds_may_have_fractions_and_no_end_but_be_no_nan(name: str) -> None:
+    assert getattr(WebSocketPolicy(**{name: 0.25}), name) == 0.25
+    with pytest.raises(ValueError, match=f"^{name}=nan must be at least 0 seconds"):
+        WebSocketPolicy(**{name: math.nan})
+
+
+@pytest.mark.parametrize("name", sorted(SECONDS | SIZES | COUNTS))
+def test_none_switches_a_limit_off(name: str) -> None:
+    assert getattr(WebSocketPolicy(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", sorted(WATER))
+def test_water_marks_cannot_be_switched_off(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}=None"):
+        WebSocketPolicy(**{name: None})  # type: ignore[arg-type]
+
+
+def test_low_water_is_not_above_high_water() -> None:
+    WebSocketPolicy(write_high_water=10, write_low_water=10)
+    with pytest.raises(ValueError, match="write_low_water=11 is above write_high_water=10; it must be at most that"):
+        WebSocketPolicy(write_high_water=10, write_low_water=11)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (10, (10, 1 << 20)),
+        (None, (None, None)),
+        ((5, 100), (5, 100)),
+        ((None, 100), (None, 100)),
+        ((5, None), (5, None)),
+    ],
+)
+def test_the_queue_is_messages_or_messages_and_bytes(given: Any, kept: object) -> None:
+    assert WebSocketPolicy(max_queue=given).max_queue == kept
+
+
+@pytest.mark.parametrize("given", [0, -1, (0, 10), (10, 0), (10, -1)])
+def test_a_queue_holds_at_least_one(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"^max_queue=-?\d+ must be at least 1"):
+        WebSocketPolicy(max_queue=given)
+
+
+@pytest.mark.parametrize("given", ["x", 1.5, True, (), (1, 2, 3), ("a", 1), [1, 2]])
+def test_a_queue_is_numbers(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^max_queue="):
+        WebSocketPolicy(max_queue=given)
+
+
+def test_replace_checks_as_the_constructor_does() -> None:
+    policy = WebSocketPolicy().replace(max_message_size=5, max_queue=3)
+    assert (policy.max_message_size, policy.max_queue) == (5, (3, 1 << 20))
+    with pytest.raises(ValueError, match="max_message_size=-1"):
+        policy.replace(max_message_size=-1)
+    with pytest.raises(TypeError, match="unknown policy field 'max_mesage_size'; known: close_timeout, "):
+        policy.replace(max_mesage_size=1)
+
+
+def test_a_policy_is_frozen_and_given_by_name() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WebSocketPolicy().max_queue = 1  # type: ignore[misc, assignment]
+    with pytest.raises(TypeError):
+        WebSocketPolicy(5)  # type: ignore[misc]
+    assert WebSocketPolicy() == WebSocketPolicy()
+    assert hash(WebSocketPolicy()) == hash(WebSocketPolicy())
+
+
+def test_a_limit_by_type_overrides_the_common_one() -> None:
+    assert (WebSocketPolicy().text_limit(), WebSocketPolicy().binary_limit()) == (1 << 20, 1 << 20)
+    policy = WebSocketPolicy(max_message_size=5, max_text_message_size=10)
+    assert (policy.text_limit(), policy.binary_limit()) == (10, 5)
+    policy = WebSocketPolicy(max_message_size=None, max_binary_message_size=0)
+    assert (policy.text_limit(), policy.binary_limit()) == (None, 0)
