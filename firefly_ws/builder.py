@@ -16,7 +16,7 @@ from .connection import WebSocketConnection
 from .extensions.base import Extension
 from .handshake import Offer, check_header, make_offer
 from .http.request import Request
-from .options import ConnectionDefaults, ConnectionOptions
+from .options import ConnectionDefaults, ConnectionOptions, check_extensions
 from .per_loop import current_loop
 from .policy import WebSocketPolicy
 from .routes import RouteTable
@@ -46,6 +46,8 @@ class HttpConfig:
         if not isinstance(self.policy, WebSocketPolicy):
             raise TypeError(f"policy={self.policy!r} must be a WebSocketPolicy")
         _check_context(self.ssl, optional=True)
+        if self.extensions is not None:
+            object.__setattr__(self, "extensions", check_extensions(self.extensions))
         # What is not set here is the policy's.
         for name in ("max_header_size", "max_header_count", "open_timeout"):
             if getattr(self, name) is None:
@@ -94,11 +96,13 @@ class ServerMethods:
         if isinstance(certificate, _ssl.SSLContext):
             context = certificate
         else:
+            _check("certificate", certificate, (str, bytes, os.PathLike), "a path or an ssl.SSLContext")
+            _check("key", key, (str, bytes, os.PathLike, type(None)), "a path or None")
             context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_SERVER)
             try:
                 context.load_cert_chain(certificate, key)
             except FileNotFoundError as error:
-                raise ValueError(f"secure({certificate!r}, {key!r}): no such file: {error.filename or ''}") from error
+                raise ValueError(f"secure({certificate!r}, {key!r}): no such file") from error
             except _ssl.SSLError as error:
                 raise ValueError(f"secure({certificate!r}, {key!r}): no certificate with its key: {error}") from error
         self._server.ssl_context = context
@@ -126,8 +130,10 @@ class ServerMethods:
             raise ValueError(f"listen(host={host!r}, port={port!r}, sock={sock!r}, path={path!r}): give one of them")
         if isinstance(backlog, bool) or not isinstance(backlog, int) or backlog < 1:
             raise ValueError(f"backlog={backlog!r} must be an int, at least 1")
-        if host is not None and not isinstance(host, str):
-            raise TypeError(f"host={host!r} must be a str or None")
+        _check("host", host, (str, type(None)), "a str or None")
+        _check("sock", sock, (socket.socket, type(None)), "a socket or None")
+        _check("path", path, (str, bytes, os.PathLike, type(None)), "a path or None")
+        _check("reuse_port", reuse_port, (bool, type(None)), "a bool or None")
         if sock is not None:
             what = f"{sock!r}"
 
@@ -140,10 +146,7 @@ class ServerMethods:
                 return bind_unix(server, name, context, backlog)
         else:
             number = (443 if context is not None else 80) if port is None else port
-            if isinstance(number, bool) or not isinstance(number, int):
-                raise TypeError(f"port={port!r} must be an int")
-            if not 0 <= number <= 65535:
-                raise ValueError(f"port={port!r} must be 0 to 65535")
+            _check_port(number, 0)
             what = f"{host or '*'}:{number}"
 
             def binding(server: Server) -> Any:
@@ -228,6 +231,7 @@ class HttpClient(ConnectionDefaults):
 
         Raises ``ValueError`` for another scheme, a ``#fragment``, or no host.
         """
+        _check("url", url, str, "a str: a URL, or a host with port and path")
         if port is None and path is None and "://" in url:
             return WebSocketClient(self, _url.parse(url))
         return self._parts("ws", url, port, path)
@@ -238,6 +242,7 @@ class HttpClient(ConnectionDefaults):
 
     def wss(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
         """The same with TLS; from host, port (443) and path, or from a ``wss://`` URL."""
+        _check("url", url, str, "a str: a URL, or a host with port and path")
         if port is None and path is None and "://" in url:
             parsed = _url.parse(url)
             if not parsed.secure:
@@ -247,10 +252,13 @@ class HttpClient(ConnectionDefaults):
 
     def _parts(self, scheme: str, host: str, port: int | None, path: str | None) -> WebSocketClient:
         path = "/" if path is None else path
+        _check("path", path, str, "a str")
         if not path.startswith("/"):
             raise ValueError(f"path={path!r} must start with '/'")
-        if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
-            raise TypeError(f"port={port!r} must be an int")
+        if port is not None:
+            _check_port(port, 1)
+        if not host or set(host) & set("/?#@\\"):
+            raise ValueError(f"{host!r} is no host name; give a URL alone, or host, port and path")
         name = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return WebSocketClient(self, _url.parse(f"{scheme}://{name}{'' if port is None else f':{port}'}{path}"))
 
@@ -283,18 +291,22 @@ class WebSocketClient(ConnectionOptions):
 
     def headers(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Self:
         """Add several; see `header`."""
+        _check("headers", headers, (Mapping, Iterable), "a mapping or pairs")
         for name, value in headers.items() if isinstance(headers, Mapping) else headers:
             self.header(name, value)
         return self
 
     def basic_auth(self, user: str, password: str) -> Self:
         """``Authorization: Basic`` (RFC 7617); a URL's ``user:password@`` does the same."""
+        _check("user", user, str, "a str")
+        _check("password", password, str, "a str")
         if ":" in user:
             raise ValueError(f"user={user!r} may have no ':' (RFC 7617 §2)")
         return self._authorization("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
 
     def bearer(self, token: str) -> Self:
         """``Authorization: Bearer`` (RFC 6750)."""
+        _check("token", token, str, "a str")
         return self._authorization(f"Bearer {token}")
 
     def _authorization(self, value: str) -> Self:
@@ -305,7 +317,10 @@ class WebSocketClient(ConnectionOptions):
 
     def cookies(self, cookies: Mapping[str, str]) -> Self:
         """``Cookie`` (RFC 6265 §4.2)."""
+        _check("cookies", cookies, Mapping, "a mapping of str to str")
         for name, value in cookies.items():
+            _check("cookie", name, str, "a str")
+            _check(f"cookie {name!r}", value, str, "a str")
             if any(sign in f"{name}{value}" for sign in ";,\r\n\0 "):
                 raise ValueError(f"cookie {name!r}={value!r}: no blanks, commas or semicolons (RFC 6265 §4.1.1)")
         return self.header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
@@ -409,6 +424,18 @@ def _check_config(config: object) -> HttpConfig:
     if not isinstance(config, HttpConfig):
         raise TypeError(f"config={config!r} must be an HttpConfig, not {type(config).__name__}")
     return config
+
+
+def _check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}={value!r} must be {what}, not {type(value).__name__}")
+
+
+def _check_port(port: object, least: int) -> None:
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port={port!r} must be an int")
+    if not least <= port <= 65535:
+        raise ValueError(f"port={port!r} must be {least} to 65535")
 
 
 def _check_context(context: object, *, optional: bool) -> None:

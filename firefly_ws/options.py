@@ -122,7 +122,7 @@ class ConnectionOptions:
 
         Raises ``ValueError`` for a name nobody knows.
         """
-        self._extensions = _extensions(extensions)
+        self._extensions = check_extensions(extensions)
         return self._changed()
 
     def sub_protocols(self, names: Iterable[str]) -> Self:
@@ -237,7 +237,7 @@ class ConnectionDefaults:
         self, policy: WebSocketPolicy | None = None, extensions: Iterable[str | Extension] | None = None
     ) -> None:
         self.default_policy = WebSocketPolicy() if policy is None else _check_policy(policy)
-        self.default_extensions = None if extensions is None else _extensions(extensions)
+        self.default_extensions = None if extensions is None else check_extensions(extensions)
         self.changes = 0
 
     def policy(self, policy: WebSocketPolicy) -> Self:
@@ -248,7 +248,7 @@ class ConnectionDefaults:
 
     def extensions(self, extensions: Iterable[str | Extension]) -> Self:
         """Extensions for all that set none of their own."""
-        self.default_extensions = _extensions(extensions)
+        self.default_extensions = check_extensions(extensions)
         self.changes += 1
         return self
 
@@ -268,8 +268,9 @@ def _check_policy(policy: object) -> WebSocketPolicy:
     return policy
 
 
-def _extensions(extensions: Iterable[str | Extension]) -> tuple[Extension, ...]:
-    if isinstance(extensions, str):
+def check_extensions(extensions: Iterable[str | Extension]) -> tuple[Extension, ...]:
+    """*extensions* as objects; ``ValueError`` for a name nobody knows."""
+    if isinstance(extensions, str) or not isinstance(extensions, Iterable):
         raise TypeError(f"extensions={extensions!r} must be a list of names or objects, as [{extensions!r}]")
     return tuple(resolve(extension) for extension in extensions)
 
@@ -279,7 +280,7 @@ _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 
 def check_sub_protocols(names: Iterable[str]) -> tuple[str, ...]:
     """*names* as a tuple; ``ValueError`` for one that is no token (RFC 6455 §4.1) or stands there twice."""
-    if isinstance(names, str):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"sub_protocols={names!r} must be a list of names, as [{names!r}]")
     checked = tuple(names)
     for name in checked:
