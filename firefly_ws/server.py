@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import ssl as _ssl
+import weakref
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
         self._closing: asyncio.Task[None] | None = None
+        self._closers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._quiet: asyncio.Future[None] | None = None
         self._closed = loop.create_future()
         self._opened = 0
@@ -162,6 +164,10 @@ class Server:
         close_payload(code, reason)
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
+        closer = asyncio.current_task(self._loop)
+        if closer is not None:
+            # It may be a callback of ours: it is told of the end, so the end of the grace must not cancel it first.
+            self._closers.add(closer)
         if self._closing is None:
             self._closing = self._loop.create_task(self._close(code, reason, grace))
         return asyncio.shield(self._closed)
@@ -212,7 +218,7 @@ class Server:
 
     def _cancel_callbacks(self) -> None:
         for connection in list(self._connections):
-            connection._cancel_callbacks()
+            connection._cancel_callbacks(self._closers)
         self._end_quiet()
 
     def _end_quiet(self) -> None:

@@ -480,13 +480,11 @@ cdef class Connection(Sender):
         """TCP has ended (bool)."""
         return self._state == CLOSED
 
-    def _cancel_callbacks(self):
+    def _cancel_callbacks(self, spared=()):
         """Cancel what still runs; for the end of a server's grace."""
-        for task in list(self.tasks or ()):
-            if hasattr(task, "cancel"):
+        for task in [self.pending, *(self.tasks or ())]:
+            if hasattr(task, "cancel") and task not in spared:
                 task.cancel()
-        if self.pending is not None and hasattr(self.pending, "cancel"):
-            self.pending.cancel()
 
     def _times(self):
         """Monotonic seconds: opened, ended, last read, last write; 0 where not yet."""
