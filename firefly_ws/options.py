@@ -258,7 +258,7 @@ def _alone(name: str, value: object) -> dict[str, object]:
     if name == "write_high_water":
         return {name: value, "write_low_water": 0}
     if name == "write_low_water":
-        return {name: value, "write_high_water": value} if isinstance(value, int) else {name: value}
+        return {name: value, "write_high_water": value} if type(value) is int and value >= 0 else {name: value}
     return {name: value}
 
 

@@ -1,0 +1,210 @@
+"""Options of routes and connections: what is kept, what wins, what is refused."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from firefly_ws import PerMessageDeflate, WebSocketPolicy, http_client, http_server
+from firefly_ws.options import ConnectionDefaults, ConnectionOptions, check_sub_protocols
+from firefly_ws.policy import POLICY_FIELDS
+
+CALLBACKS = {
+    "on_accept": "accept", "on_accept_async": "accept", "on_open": "accept", "on_message": "message",
+    "on_text": "text", "on_binary": "binary", "on_frame": "frame", "on_ping": "ping", "on_pong": "pong",
+    "on_close": "close", "on_error": "error",
+}  # fmt: skip
+
+
+@pytest.fixture(params=["route", "client"])
+def options(request: pytest.FixtureRequest) -> ConnectionOptions:
+    if request.param == "route":
+        return http_server().websocket("/")
+    return http_client().websocket("ws://localhost/")
+
+
+def nothing(*arguments: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_goes_to_its_slot_and_the_call_returns_the_builder(options: ConnectionOptions, name: str) -> None:
+    assert getattr(options, name)(nothing) is options
+    callbacks = options.current().callbacks
+    for slot in set(CALLBACKS.values()):
+        assert getattr(callbacks, slot) is (nothing if slot == CALLBACKS[name] else None)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+@pytest.mark.parametrize("value", [None, 5, "print", object()])
+def test_a_callback_must_be_callable(options: ConnectionOptions, name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"{name}\(.*\): a callback must be callable, not {type(value).__name__}"):
+        getattr(options, name)(value)
+
+
+@pytest.mark.parametrize("first", CALLBACKS)
+@pytest.mark.parametrize("second", CALLBACKS)
+def test_the_same_slot_twice_raises(options: ConnectionOptions, first: str, second: str) -> None:
+    getattr(options, first)(nothing)
+    if CALLBACKS[first] == CALLBACKS[second]:
+        with pytest.raises(ValueError, match=rf"{second}\(\) is set already, to <function nothing"):
+            getattr(options, second)(print)
+    else:
+        getattr(options, second)(print)
+
+
+@pytest.mark.parametrize("name", ["on_message", "on_text", "on_binary"])
+def test_discard_and_a_message_callback_exclude_each_other(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}\(\) and discard\(\) exclude each other"):
+        getattr(http_server().websocket("/").discard(), name)(nothing)
+    route = http_server().websocket("/")
+    getattr(route, name)(nothing)
+    with pytest.raises(ValueError, match=rf"discard\(\) and {name}\(\) exclude each other"):
+        route.discard()
+
+
+def test_every_policy_field_has_a_setter_or_comes_later() -> None:
+    later = {"idle_timeout", "read_timeout", "write_timeout", "ping_interval", "ping_timeout", "connection_timeout"}
+    setters = {name for name in POLICY_FIELDS if hasattr(ConnectionOptions, name)}
+    assert setters | later >= POLICY_FIELDS
+
+
+@pytest.mark.parametrize("name", sorted(name for name in POLICY_FIELDS if hasattr(ConnectionOptions, name)))
+def test_a_setter_sets_its_field(options: ConnectionOptions, name: str) -> None:
+    value: Any = (3, 30) if name == "max_queue" else 300_000
+    assert getattr(options, name)(value) is options
+    policy = options.current().policy
+    assert getattr(policy, name) == value
+    assert policy == WebSocketPolicy().replace(**{name: value})
+
+
+@pytest.mark.parametrize("name", sorted(name for name in POLICY_FIELDS if hasattr(ConnectionOptions, name)))
+def test_a_refused_value_changes_nothing(options: ConnectionOptions, name: str) -> None:
+    before = options.current().policy
+    with pytest.raises(ValueError, match=rf"{name}=-1 must be at least [01]"):
+        getattr(options, name)(-1)
+    for value in ("x", True, b"1"):
+        with pytest.raises(TypeError, match=rf"{name}={value!r} must be a number"):
+            getattr(options, name)(value)
+    assert options.current().policy == before
+
+
+def test_setters_and_policy_come_in_any_order(options: ConnectionOptions) -> None:
+    options.max_message_size(5)
+    options.policy(WebSocketPolicy(max_message_size=1, max_frame_size=2))
+    options.max_fragments(7)
+    policy = options.current().policy
+    assert (policy.max_message_size, policy.max_frame_size, policy.max_fragments) == (5, 2, 7)
+
+
+def test_the_water_marks_come_in_any_order_and_are_compared_at_the_end(options: ConnectionOptions) -> None:
+    """The default low mark is above a small high one: setting them one after the other must not fail on the way."""
+    options.write_high_water(10)
+    options.write_low_water(5)
+    policy = options.current().policy
+    assert (policy.write_high_water, policy.write_low_water) == (10, 5)
+    options.write_low_water(11)
+    with pytest.raises(ValueError, match="write_low_water=11 is above write_high_water=10"):
+        options.current()
+
+
+def test_a_policy_must_be_one(options: ConnectionOptions) -> None:
+    with pytest.raises(TypeError, match=r"policy=\{\} must be a WebSocketPolicy, not dict"):
+        options.policy({})  # type: ignore[arg-type]
+
+
+def test_settings_are_made_once_and_anew_after_a_change(options: ConnectionOptions) -> None:
+    first = options.on_text(nothing).current()
+    assert options.current() is first
+    second = options.max_frame_size(5).current()
+    assert second is not first
+    assert first.policy.max_frame_size is None
+    assert second.callbacks.text is nothing
+
+
+# ---- defaults ------------------------------------------------------------------------------------------------------
+
+
+def test_a_default_holds_until_the_route_sets_its_own() -> None:
+    server = http_server()
+    route = server.websocket("/")
+    server.policy(WebSocketPolicy(max_message_size=1, max_frame_size=2))
+    route.max_frame_size(3)
+    policy = route.current().policy
+    assert (policy.max_message_size, policy.max_frame_size) == (1, 3)
+    route.policy(WebSocketPolicy(max_message_size=4))
+    policy = route.current().policy
+    assert (policy.max_message_size, policy.max_frame_size) == (4, 3)
+
+
+def test_a_changed_default_reaches_settings_that_were_made() -> None:
+    server = http_server()
+    route = server.websocket("/")
+    assert route.current().policy.max_message_size == 1 << 20
+    server.policy(WebSocketPolicy(max_message_size=1))
+    assert route.current().policy.max_message_size == 1
+    server.extensions([])
+    assert route.current().extensions == ()
+
+
+def test_defaults_are_checked_too() -> None:
+    defaults = ConnectionDefaults()
+    with pytest.raises(TypeError, match="policy=5"):
+        defaults.policy(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="extension 'nope' is unknown; known: permessage-deflate"):
+        defaults.extensions(["nope"])
+    with pytest.raises(TypeError, match="policy=5"):
+        ConnectionDefaults(5)  # type: ignore[arg-type]
+
+
+# ---- extensions and subprotocols -----------------------------------------------------------------------------------
+
+
+def test_extensions_by_name_and_as_objects(options: ConnectionOptions) -> None:
+    mine = PerMessageDeflate(level=3)
+    options.extensions([mine])
+    assert options.current().extensions == (mine,)
+    options.extensions(iter(["permessage-deflate"]))
+    extensions = options.current().extensions
+    assert extensions is not None
+    assert [one.name for one in extensions] == ["permessage-deflate"]
+    options.extensions([])
+    assert options.current().extensions == ()
+
+
+@pytest.mark.parametrize("value", ["permessage-deflate", 5, None])
+def test_extensions_are_a_list(options: ConnectionOptions, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"extensions=.* must be a list of names or objects"):
+        options.extensions(value)
+
+
+def test_sub_protocols_are_tokens_in_order(options: ConnectionOptions) -> None:
+    assert options.sub_protocols(["b", "a.v2"]).current().sub_protocols == ("b", "a.v2")
+    assert check_sub_protocols(iter(["x"])) == ("x",)
+
+
+@pytest.mark.parametrize("value", ["chat", 5, None])
+def test_sub_protocols_are_a_list(options: ConnectionOptions, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"sub_protocols=.* must be a list of names"):
+        options.sub_protocols(value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a,b", "ü", 'a"b', "a\r\n", "a/b"])
+def test_a_sub_protocol_is_a_token(options: ConnectionOptions, name: str) -> None:
+    with pytest.raises(ValueError, match="is no token"):
+        options.sub_protocols([name])
+
+
+def test_a_sub_protocol_stands_there_once_and_is_text(options: ConnectionOptions) -> None:
+    with pytest.raises(ValueError, match=r"sub_protocols=\['a', 'a'\] has a name twice"):
+        options.sub_protocols(["a", "a"])
+    with pytest.raises(TypeError, match="5 must be a str"):
+        options.sub_protocols([5])  # type: ignore[list-item]
+
+
+def test_every_option_returns_the_builder() -> None:
+    for name, method in inspect.getmembers(ConnectionOptions, inspect.isfunction):
+        if not name.startswith("_") and name != "current":
+            assert inspect.signature(method).return_annotation == "Self", name
