@@ -278,7 +278,7 @@ def main() -> int:
     parser.add_argument("--role", choices=[*ROLES, "both"], default="both")
     parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="such as 6.* or 12.1.1")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="PATTERN")
-    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for one role")
+    parser.add_argument("--timeout", type=float, default=2400.0, help="seconds for one role")
     parser.add_argument("--parallel", action="store_true", help="both roles at once, for a machine with idle cores")
     parser.add_argument("--result", type=Path, help="where the result goes; a run of both roles and of all cases "
                         "writes tests/conformance/RESULT.txt without being asked")
