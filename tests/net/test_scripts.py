@@ -25,6 +25,8 @@ BEGIN = """
 import asyncio, concurrent.futures, os, signal, socket, sys, threading, time
 from firefly_ws.runtime import background, run, runtime_of, submit
 from small_server import *
+# A test run that is itself a background job of a shell hands down an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 # CPython 3.12.0 to 3.12.2 start no thread behind the last line (python/cpython#113964).
 NO_LATE_THREADS = (3, 12) <= sys.version_info[:3] < (3, 12, 3)

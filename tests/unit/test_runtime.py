@@ -44,6 +44,14 @@ async def here() -> Runtime:
     return runtime_of(asyncio.get_running_loop())
 
 
+@pytest.fixture(autouse=True)
+def default_signals() -> Iterator[None]:
+    """A test run that is itself a background job of a shell has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def script() -> Iterator[Callable[..., Handle[Any]]]:
     """`submit`, onto a background loop that ends with the test."""
