@@ -54,6 +54,7 @@ cdef class Delivery(MessageSink):
     cdef int deliver(self, object message, bint is_text) except -1
     cdef int ended_callback(self, object pending) except -1
     cdef int notify(self, object callback, object argument) except -1
+    cdef int interrupted(self, object error) except -1
     cdef int watch(self, object result) except -1
     cdef int enter(self) except -1
     cdef int leave(self) except -1

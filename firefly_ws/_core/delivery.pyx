@@ -163,8 +163,9 @@ cdef class Delivery(MessageSink):
                 result = callbacks.message(binary_frame(message), self)
             if result is not None and result is not _done:
                 result = self.steps.start(result)
-        except (KeyboardInterrupt, SystemExit):
-            raise
+        except (KeyboardInterrupt, SystemExit) as error:
+            result = None
+            self.interrupted(error)
         except BaseException as error:
             result = None
             self.callback_failed(error)
@@ -196,10 +197,16 @@ cdef class Delivery(MessageSink):
         """Call a callback that no message waits for."""
         try:
             self.watch(self.steps.start(callback(argument, self)))
-        except (KeyboardInterrupt, SystemExit):
-            raise
+        except (KeyboardInterrupt, SystemExit) as error:
+            self.interrupted(error)
         except BaseException as error:
             self.callback_failed(error)
+        return 0
+
+    cdef int interrupted(self, object error) except -1:
+        """Raise what must end the loop from the loop itself, next turn: the batch keeps what is not parsed yet."""
+        self.work = 0
+        self.loop.call_soon(_raise, error)
         return 0
 
     cdef int watch(self, object result) except -1:
@@ -317,6 +324,10 @@ cdef class Delivery(MessageSink):
         return 0
 
 
+def _raise(error):
+    raise error
+
+
 cdef class FrameTap(FrameSink):
     """Shows every complete frame to on_frame before it goes on."""
 
@@ -325,8 +336,11 @@ cdef class FrameTap(FrameSink):
         self.delivery = delivery
 
     cdef int frame(self, int first, const uint8_t* payload, Py_ssize_t size, uint32_t mask, bint masked) except -1:
+        cdef int more
         self.seen(first, _copy(payload, size, mask, masked))
-        return self.sink.frame(first, payload, size, mask, masked)
+        more = self.sink.frame(first, payload, size, mask, masked)
+        # A fragment ends no message, and its callback takes as long as a message's.
+        return more or self.delivery.work <= 0
 
     cdef int begin(self, int first, uint64_t length) except -1:
         self.first = first
@@ -343,6 +357,7 @@ cdef class FrameTap(FrameSink):
         return self.sink.end()
 
     cdef int seen(self, int first, bytes payload) except -1:
+        self.delivery.work -= PER_MESSAGE + len(payload)
         if not self.delivery.hold & (ENDED | DEAD):
             self.delivery.notify(self.delivery.callbacks.frame, wire_frame(first, payload))
         return 0

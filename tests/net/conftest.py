@@ -175,7 +175,7 @@ async def _checked(net: Net, caplog: Any) -> AsyncIterator[Net]:
     async with asyncio.timeout(2 * LIMIT):
         await net.end()
     deadline = loop.time() + 1
-    while loop.time() < deadline and _left(loop, tasks, sockets):
+    while loop.time() < deadline and _left(loop, tasks, sockets):  # noqa: ASYNC110 -- nothing tells of a socket's end
         await asyncio.sleep(0.005)
     # What was dropped without being awaited complains now, or never.
     gc.collect()
@@ -206,6 +206,6 @@ def _sockets() -> set[str]:
 
 
 @pytest.fixture
-def errors(caplog: Any) -> Iterator[Callable[[], list[str]]]:
+def errors(caplog: Any) -> Callable[[], list[str]]:
     """What the library has logged at ERROR."""
-    yield lambda: [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    return lambda: [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]

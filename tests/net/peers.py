@@ -191,7 +191,7 @@ class Peer:
         """Close the socket."""
         self.writer.close()
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(0.1):
                 await self.writer.wait_closed()
         self.writer.transport.abort()
 
@@ -242,5 +242,5 @@ class RawServer:
 async def eventually(true: Callable[[], object], limit: float = LIMIT) -> None:
     """Return once ``true()`` is; fails when that takes too long."""
     async with asyncio.timeout(limit):
-        while not true():
+        while not true():  # noqa: ASYNC110 -- what is waited for has no event
             await asyncio.sleep(0.001)

@@ -198,7 +198,7 @@ async def test_sends_of_one_connections_callback_on_another_hold_back_neither(pl
 async def test_beyond_max_write_buffer_a_send_raises_and_loses_nothing_queued(net: Any) -> None:
     connection, peer = await serve(net, slow(net.route().discard()).max_write_buffer(MIB))
     sent = 0
-    with pytest.raises(QueueOverflow) as caught:
+    with pytest.raises(QueueOverflow) as caught:  # noqa: PT012
         while True:
             connection.send(bytes(BIG))
             sent += 1
@@ -232,7 +232,7 @@ async def test_a_refused_message_leaves_the_compressors_window_as_the_peer_knows
     (connection,) = server.connections
     client.pause_reading()
     noise = random.Random(1).randbytes(BIG)
-    with pytest.raises(QueueOverflow):
+    with pytest.raises(QueueOverflow):  # noqa: PT012
         for _ in range(100):
             connection.send(noise)
             noise = noise[1:] + noise[:1]
@@ -259,7 +259,7 @@ async def test_flush_resolves_once_all_has_been_written(net: Any) -> None:
 
 
 async def test_flush_may_be_called_behind_close_and_at_the_end(net: Any) -> None:
-    connection, peer = await serve(net, slow(net.route().discard()))
+    connection, _ = await serve(net, slow(net.route().discard()))
     await fill(connection)
     connection.close()
     flushed = connection.flush()

@@ -313,7 +313,9 @@ async def test_connection_closed_leaving_a_callback_after_the_end_is_no_error(
     assert any("met the end" in one.getMessage() for one in caplog.records)
 
 
-async def test_connection_closed_is_quiet_behind_our_own_close_in_the_same_callback(net: Any, log: Log, errors: Any) -> None:
+async def test_connection_closed_is_quiet_behind_our_own_close_in_the_same_callback(
+    net: Any, log: Log, errors: Any
+) -> None:
     def on_text(data: str, conn: Any) -> None:
         conn.close(3000)
         conn.send("late")

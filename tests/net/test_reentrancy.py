@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 from judge import CLOSE, PING, PONG, TEXT
-from peers import Frame, close, eventually, ping, pong, text
+from peers import Frame, Peer, close, eventually, ping, pong, text
 
-from firefly_ws import CloseReason, ConnectionClosed, TextFrame
+from firefly_ws import CloseReason, ConnectionClosed, TextFrame, http_server
 
 BATCH = 200
 MIDDLE = 100
@@ -333,3 +334,35 @@ async def test_pausing_in_any_callback_stops_all_of_them_for_the_batch(net: Any,
     await eventually(lambda: ("on_text", "d") in got)
     assert [one for name, one in got if name == "on_text"] == ["a", "b", "c", "d"]  # type: ignore[misc]
     assert sum(name == "on_frame" for name, _ in got) == 8  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("make", [uvloop.new_event_loop, asyncio.new_event_loop])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_callback_leaves_the_loop_and_the_connection_can_go_on(
+    make: Callable[[], asyncio.AbstractEventLoop], kind: type[BaseException]
+) -> None:
+    def on_text(data: str, conn: Any) -> None:
+        conn.send(data)
+        if data == "1":
+            raise kind
+
+    async def begin() -> tuple[Any, Peer]:
+        server = await http_server().websocket("/").on_text(on_text).listen("127.0.0.1", 0)
+        return server, await Peer.connect(server.port)
+
+    async def go_on() -> None:
+        assert await peer.texts(5) == [str(number) for number in range(5)]
+        peer.write(close())
+        await peer.rest()
+        await peer.end()
+        await server.close()
+
+    loop = make()
+    try:
+        server, peer = loop.run_until_complete(begin())
+        peer.write(batch(5))
+        with pytest.raises(kind):
+            loop.run_until_complete(asyncio.sleep(5))
+        loop.run_until_complete(go_on())
+    finally:
+        loop.close()

@@ -20,7 +20,7 @@ async def test_server_close_closes_every_connection_with_1001_and_stops_acceptin
     await ending
     assert not server.connections
     assert not server.is_listening
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         await net.peer(server)
 
 
