@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
+from ._core.frames import close_payload
 from ._core.outbox import Turn
 from ._core.protocol import Protocol
 from ._core.steps import Steps
@@ -58,7 +59,7 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
         self._closing: asyncio.Task[None] | None = None
-        self._closers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._closers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()  # told of the end, so not cancelled
         self._quiet: asyncio.Future[None] | None = None
         self._closed = loop.create_future()
         self._opened = 0
@@ -157,16 +158,12 @@ class Server:
 
         What it returns may be awaited and need not be. Raises ``ValueError`` for a code that may not be sent.
         """
-        from ._core.frames import close_payload
-
         if isinstance(code, CloseReason):
             code, reason = code
         close_payload(code, reason)
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
-        closer = asyncio.current_task(self._loop)
-        if closer is not None:
-            # It may be a callback of ours: it is told of the end, so the end of the grace must not cancel it first.
+        if (closer := asyncio.current_task(self._loop)) is not None:
             self._closers.add(closer)
         if self._closing is None:
             self._closing = self._loop.create_task(self._close(code, reason, grace))
@@ -199,12 +196,9 @@ class Server:
             server.close()
         for handshake in list(self._waiting):
             handshake.abort()
-        ends = []
-        for connection in list(self._connections):
-            ends.append(connection.close(code, reason))
+        ends = [asyncio.ensure_future(connection.close(code, reason)) for connection in list(self._connections)]
         if ends:
-            waits = [asyncio.ensure_future(_ended(end)) for end in ends]
-            _, late = await asyncio.wait(waits, timeout=grace)
+            _, late = await asyncio.wait(ends, timeout=grace)
             if late:
                 for connection in self.connections:
                     connection.terminate()
@@ -237,10 +231,6 @@ class Server:
         self._connections.discard(connection)
         if not self._connections:
             self._end_quiet()
-
-
-async def _ended(wait: Any) -> None:
-    await wait
 
 
 def _too_slow(handshake: Hashable) -> None:
