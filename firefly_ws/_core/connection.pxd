@@ -24,6 +24,7 @@ cdef class Connection(Sender):
     cdef int terminal                # of Terminal
     cdef int ending                  # of Ending
     cdef readonly bint is_client
+    cdef bint at_eof                 # the peer has ended its side of TCP
     cdef bint lost                   # the transport is gone
     cdef int told                    # 0 not begun, 1 on_error is next, 2 on_close is next, 3 both begun, 4 both ended
     cdef object transport
@@ -38,6 +39,7 @@ cdef class Connection(Sender):
 
     cdef int send_close(self, bytes payload, object reason) except -1
     cdef int take_terminal(self) except -1
+    cdef int last_step(self) noexcept
     cdef int end_tcp(self, int how) except -1
     cdef int written(self) except -1
     cdef int start_timer(self) except -1

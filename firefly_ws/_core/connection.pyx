@@ -142,12 +142,8 @@ cdef class Connection(Sender):
         if not self.lost:
             self.outbox.put(0x88, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
             self.outbox.flush()
-        if self.terminal == CLOSE_CAME:
-            self.end_tcp(AWAIT_EOF if self.is_client else CLOSE_FLUSHED)
-        elif self.terminal == EOF_CAME:
-            self.end_tcp(CLOSE_FLUSHED)
-        elif self.terminal == RULE_BROKEN:
-            self.end_tcp(LINGER)
+        if self.terminal != NOTHING:
+            self.end_tcp(self.last_step())
         else:
             self.ending = AWAIT_CLOSE
             if not self.reading and not self.lost:
@@ -174,6 +170,15 @@ cdef class Connection(Sender):
             code, text = self.error.code, self.error.close_text
             self.send_close(close_payload(code, text), CloseReason(code, text))
         return 0
+
+    cdef int last_step(self) noexcept:
+        """How TCP ends once our Close is out and the peer has nothing to add."""
+        if self.at_eof:
+            return CLOSE_FLUSHED
+        if self.terminal == RULE_BROKEN:
+            return LINGER
+        # RFC 6455 §7.1.1: the server closes first.
+        return AWAIT_EOF if self.is_client else CLOSE_FLUSHED
 
     cdef int end_tcp(self, int how) except -1:
         self.ending = how
@@ -243,8 +248,8 @@ cdef class Connection(Sender):
         if self._state == CLOSING:
             self.terminal = CLOSE_CAME
             if self.ending == AWAIT_CLOSE:
-                self.end_tcp(AWAIT_EOF if self.is_client else CLOSE_FLUSHED)
-        elif self.terminal == NOTHING:
+                self.end_tcp(self.last_step())
+        elif self.terminal == NOTHING or self.terminal == EOF_CAME:
             self.terminal = CLOSE_CAME
             self.close_payload = payload
         return 1
@@ -252,19 +257,23 @@ cdef class Connection(Sender):
     cdef int violated(self, object error) except -1:
         if self._state == CLOSING:
             # Our Close is out already; there is no second one.
-            self.end_tcp(LINGER)
-        elif self.terminal == NOTHING:
+            if self.ending == AWAIT_CLOSE:
+                self.terminal = RULE_BROKEN
+                self.end_tcp(self.last_step())
+        elif self.terminal == NOTHING or self.terminal == EOF_CAME:
             self.terminal = RULE_BROKEN
             self.error = error
             _log.debug("%r: %s", self, error)
         return 0
 
     cdef int eof(self) except -1:
-        """The peer has ended its side of TCP."""
+        """The peer has ended its side of TCP; what came before it may still wait to be parsed."""
+        self.at_eof = True
         if self._state == CLOSING:
             if self.terminal == NOTHING:
                 self.terminal = EOF_CAME
-            self.end_tcp(CLOSE_FLUSHED)
+            if self.ending != ENDED_TCP:
+                self.end_tcp(CLOSE_FLUSHED)
         elif self.terminal == NOTHING:
             self.terminal = EOF_CAME
             if not self.inside:
@@ -391,7 +400,7 @@ cdef class Connection(Sender):
             return str(self.error)
         if self.close_sent is not None:
             return "no Close frame came from the peer"
-        if self.ending == ENDED_TCP:
+        if self.ending == ENDED_TCP and not self.at_eof:
             return "the connection was terminated"
         return "the peer ended the connection without a Close frame"
 
