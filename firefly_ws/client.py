@@ -67,8 +67,13 @@ class Connecting:
         if self._callback is None:
             return await _open(self._target, None)
         first = _First(self._callback)
-        connection = await _open(self._target, first)
-        await first.ended
+        try:
+            connection = await _open(self._target, first)
+            await first.ended
+        except asyncio.CancelledError:
+            # Who waits for the callback, and gives up, has no other hold on it nor on its connection.
+            first.cancel()
+            raise
         return connection
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -87,7 +92,7 @@ class Connecting:
         return self._task.done()
 
     def cancel(self) -> bool:
-        """Stop trying."""
+        """Stop trying; once it is open: cancel the callback of ``connect_async`` and close with 1000."""
         return self._task.cancel()
 
     def add_done_callback(self, callback: Callable[[asyncio.Task[Any]], object]) -> None:
@@ -110,22 +115,39 @@ class _First:
 
     def __init__(self, callback: Callable[[WebSocketConnection], object]) -> None:
         self._callback = callback
+        self._task: asyncio.Task[Any] | None = None
+        self._connection: WebSocketConnection | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, connection: WebSocketConnection) -> None:
+        self._connection, self._task = connection, asyncio.current_task()
         try:
             await _settled(self._callback(connection))
         except asyncio.CancelledError:
             self.ended.cancel()
             raise
         except Exception as error:
+            if self.ended.cancelled():
+                # Nobody awaits it any more: it is an error like that of any callback.
+                raise
             # Raised where connect_async is awaited, logged there if it is not; the peer gets 1011.
             connection._fail(error)
-            if not self.ended.done():
-                self.ended.set_exception(error)
+            self.ended.set_exception(error)
         else:
             if not self.ended.done():
                 self.ended.set_result(None)
+        finally:
+            self._task = None
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        if not self.ended.cancel() and not self.ended.cancelled() and (error := self.ended.exception()) is not None:
+            # It ended at the same moment.
+            _log.error("the callback of connect_async raised: %r", error, exc_info=error)
+        if self._connection is not None:
+            if self._task is not None:
+                self._task.cancel()
+            self._connection.close()
 
 
 async def _settled(value: Any) -> None:
