@@ -30,6 +30,7 @@ cdef class Messages(FrameSink):
     cdef wire_utf8 utf8            # its text so far
     cdef bytes part                # its bytes so far, with room behind them
     cdef Py_ssize_t size           # how many of them
+    cdef uint64_t expected         # the length of a message that is one frame, 0: not known
     cdef int control_opcode
     cdef bytes control_part        # a control frame that is not all here
 

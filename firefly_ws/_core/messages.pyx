@@ -19,8 +19,8 @@ from ..errors import InvalidPayload, MessageTooBig, ProtocolError
 
 cdef enum:
     FIRST = 262144  # bytes of room for a large frame before any of it has come
-    REUSED = 32768  # messages from here on are worth keeping: fresh memory costs a page fault for every 4 KiB
-    SPARE = 4194304  # bytes kept at most, for the whole process
+    REUSED = 32768  # messages from here on are worth it: fresh memory costs a page fault for every 4 KiB
+    LENT = 8388608  # bytes remembered at most, for the whole process
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, unsigned int highest)
@@ -48,33 +48,39 @@ cdef extern from *:
     #pragma GCC diagnostic pop
     #endif
     """
+    PyObject* PyList_GET_ITEM(object items, Py_ssize_t index)
+    Py_ssize_t PyBytes_GET_SIZE(PyObject* data)
     bint _sole_owner "sole_owner"(PyObject* o)
     void _forget_hash "forget_hash"(PyObject* o)
 
-cdef list _spare = []
-cdef Py_ssize_t _spare_size = 0
+cdef list _lent = []  # large messages that were handed over, oldest first; whoever else had them may be done with them
+cdef Py_ssize_t _lent_size = 0
 
 
-cdef int _keep(bytes data) except -1:
-    """Remember a large object that nobody else has."""
-    global _spare_size
-    if _spare_size + len(data) <= SPARE:
-        _spare_size += len(data)
-        _spare.append(data)
+cdef int _lend(bytes data) except -1:
+    """Remember a large message: when nobody else has it any more, its memory serves another one."""
+    global _lent_size
+    if len(data) > LENT:
+        return 0
+    _lent.append(data)
+    _lent_size += len(data)
+    while _lent_size > LENT:
+        _lent_size -= len(<bytes>_lent.pop(0))
     return 0
 
 
-cdef bytes _new_bytes(Py_ssize_t size):
-    """A bytes object to fill; a large one may be one that was used before."""
-    global _spare_size
+cdef bytes _taken_back(uint64_t size):
+    """A bytes object of exactly *size* that only we know, or None."""
+    global _lent_size
+    cdef Py_ssize_t i
     cdef bytes data
-    if size >= REUSED and _spare:
-        data = _spare.pop()
-        _spare_size -= len(data)
-        if len(data) == size:
+    for i in range(len(_lent)):
+        if <uint64_t>PyBytes_GET_SIZE(PyList_GET_ITEM(_lent, i)) == size and _sole_owner(PyList_GET_ITEM(_lent, i)):
+            data = _lent.pop(i)
+            _lent_size -= size
             _forget_hash(<PyObject*>data)
             return data
-    return PyBytes_FromStringAndSize(NULL, size)
+    return None
 
 
 cdef class MessageSink:
@@ -172,6 +178,7 @@ cdef class Messages(FrameSink):
             self.compressed = first & 0x40 != 0
             self.size = 0
             self.fragments = 0
+            self.expected = length if first & 0xC0 == 0x80 else 0
             memset(&self.utf8, 0, sizeof(wire_utf8))
         elif first & 0x40:
             raise ProtocolError("RSV1 is set on a continuation frame (RFC 7692 §6.1)")
@@ -246,7 +253,10 @@ cdef class Messages(FrameSink):
         cdef Py_ssize_t have = 0 if self.part is None else len(self.part)
         cdef Py_ssize_t want = self.size + size
         if self.size == 0 and have < want:
-            self.part = _new_bytes(want)
+            # All of it where it costs no memory that is not ours already, else what has come.
+            self.part = _taken_back(self.expected) if self.expected >= REUSED else None
+            if self.part is None:
+                self.part = PyBytes_FromStringAndSize(NULL, want)
         elif have < want:
             if want < have + (have >> 1):
                 want = have + (have >> 1)
@@ -277,11 +287,10 @@ cdef class Messages(FrameSink):
         return self.hand_over(part)
 
     cdef int hand_over(self, bytes data) except -1:
-        """Give a binary message away; if nobody has kept it, its memory serves the next large one."""
-        cdef int more = self.sink.binary(data)
-        if len(data) >= REUSED and _sole_owner(<PyObject*>data):
-            _keep(data)
-        return more
+        """Give a binary message away; a large one's memory serves another once nobody has it any more."""
+        if len(data) >= REUSED:
+            _lend(data)
+        return self.sink.binary(data)
 
     cdef int whole_control(self, int opcode, bytes payload) except -1:
         cdef int code
@@ -317,7 +326,9 @@ cdef int _grow(Messages messages, Py_ssize_t size) except -1:
 
 cdef inline bytes _unmasked(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked):
     """A copy, unmasked on the way; never one of the interpreter's shared one-byte objects before it is filled."""
-    cdef bytes out = _new_bytes(size)
+    cdef bytes out = _taken_back(size) if size >= REUSED else None
+    if out is None:
+        out = PyBytes_FromStringAndSize(NULL, size)
     if size:
         if masked:
             wire_xor_copy(<uint8_t*>PyBytes_AS_STRING(out), data, size, mask)
