@@ -29,7 +29,7 @@ def main() -> None:
 
 async def send_message(content: str, connection: WebSocketConnection) -> None:
     for number in range(1, 11):
-        connection.send_text(f"{content}. message: {number}, time: {datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}")
+        connection.send_text(f"{content}. message: {number}, time: {date()}")
         await asyncio.sleep(1)
     await connection.close_async()
 
@@ -38,6 +38,10 @@ def on_message(frame: Frame) -> Done:
     if isinstance(frame, TextFrame):
         print(frame.payload_as_utf8)
     return DONE
+
+
+def date() -> str:
+    return f"{datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}"
 
 
 main()
