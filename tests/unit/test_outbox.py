@@ -1,0 +1,567 @@
+"""What is sent, and when: one write a turn, high and low water, what may overtake what, and partial writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fakes import MASK, Peer, Transport, turns
+from judge import BINARY, CLOSE, PING, TEXT, Event, close_payload, frame, judge
+
+from firefly_ws import DONE, ConnectionClosedError, PerMessageDeflate, QueueOverflow
+from firefly_ws._core.deflate import Deflate
+from firefly_ws._core.outbox import Outbox, Turn
+from firefly_ws._core.steps import Wait
+
+WATER = {"write_high_water": 1000, "write_low_water": 500, "max_write_buffer": 5000}
+
+
+def stuck(**how: Any) -> Peer:
+    """A connection whose peer reads nothing."""
+    peer = Peer(**how)
+    peer.transport.stuck = True
+    return peer
+
+
+# ---- when it leaves ------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_send_of_a_turn_leaves_at_once_and_the_others_at_its_end() -> None:
+    peer = Peer()
+    for number in range(10):
+        peer.connection.send(str(number))
+    assert peer.got == [("text", "0")]
+    await turns(1)
+    assert len(peer.transport.writes) == 2
+    assert peer.got == [("text", str(number)) for number in range(10)]
+    await turns(1)
+    peer.connection.send("next")
+    assert peer.got[-1] == ("text", "next")
+
+
+async def test_flush_does_not_wait_for_the_turn() -> None:
+    peer = Peer()
+    peer.connection.send("0")
+    peer.connection.send("1")
+    assert peer.connection.flush() is DONE
+    assert peer.got == [("text", "0"), ("text", "1")]
+    await turns()
+    assert len(peer.transport.writes) == 2
+
+
+async def test_close_does_not_wait_for_the_turn_nor_overtakes() -> None:
+    peer = Peer()
+    peer.connection.send("0")
+    peer.connection.send("1")
+    peer.connection.close()
+    assert peer.got == [("text", "0"), ("text", "1"), ("close", 1000, "")]
+
+
+async def test_one_turn_serves_all_connections_of_a_loop() -> None:
+    turn = Turn(asyncio.get_running_loop())
+    peers = [Peer(turn=turn) for _ in range(5)]
+    for text in ("a", "b", "c"):
+        for peer in peers:
+            peer.connection.send(text)
+    await turns(1)
+    for peer in peers:
+        assert len(peer.transport.writes) == 2
+        assert peer.got == [("text", "a"), ("text", "b"), ("text", "c")]
+
+
+async def test_a_send_from_a_callback_to_another_connection_leaves_with_it() -> None:
+    other = Peer()
+    peer = Peer(text=lambda text, connection: other.connection.send(text))
+    peer.feed(peer.frame(TEXT, b"1"), peer.frame(TEXT, b"2"))
+    await turns(1)
+    assert other.got == [("text", "1"), ("text", "2")]
+
+
+async def test_a_batch_of_answers_that_grows_large_is_written_on_the_way() -> None:
+    peer = Peer(binary=lambda data, connection: connection.send(data))
+    peer.feed(*[peer.frame(BINARY, bytes(10_000))] * 40)
+    assert 1 < len(peer.transport.writes) < 40
+    assert len(peer.got) == 40
+
+
+async def test_a_connection_that_ends_within_the_turn_is_left_alone_at_its_end() -> None:
+    peer = Peer()
+    peer.connection.send("0")
+    peer.connection.send("never leaves")
+    peer.connection.terminate()
+    await turns()
+    assert peer.got == [("text", "0")]
+
+
+# ---- high and low water --------------------------------------------------------------------------------------------
+
+
+async def test_below_high_water_a_send_is_done_and_above_something_to_await() -> None:
+    peer = stuck(limits=WATER)
+    sends = [peer.connection.send(bytes(298)) for _ in range(3)]
+    await turns()
+    assert sends == [DONE, DONE, DONE]
+    assert peer.connection.is_writable
+    above = peer.connection.send(bytes(298))
+    assert isinstance(above, Wait)
+    assert not peer.connection.is_writable
+    # All who send now wait for the same.
+    assert peer.connection.send(b"") is above
+    assert peer.connection.buffered_amount == 4 * 302 + 2
+    peer.transport.take(600)
+    await turns()
+    assert not above.done()
+    peer.transport.take()
+    await asyncio.wait_for(above, 1)
+    assert peer.connection.is_writable
+    assert peer.connection.buffered_amount == 0
+    assert peer.connection.send(b"x") is DONE
+    await turns()
+    assert [len(data) for _, data in peer.got] == [298] * 4 + [0, 1]  # type: ignore[arg-type]
+
+
+async def test_what_nobody_awaits_is_nobodys_error(caplog: pytest.LogCaptureFixture) -> None:
+    peer = stuck(limits=WATER)
+    for _ in range(4):
+        peer.connection.send(bytes(298))
+    await turns()
+    awaited = peer.connection.send(bytes(298))
+    peer.lose()
+    with pytest.raises(ConnectionClosedError, match="send: the connection is closed, 1006"):
+        await awaited
+    await turns()
+    assert caplog.records == []
+
+
+async def test_beyond_the_bound_a_send_raises_and_loses_nothing() -> None:
+    peer = stuck(limits=WATER)
+    sent = 16
+    for number in range(sent):
+        peer.connection.send(b"%04d" % number + bytes(296))
+    with pytest.raises(QueueOverflow) as caught:
+        peer.connection.send(bytes(300))
+    assert caught.value.limit == 5000
+    assert 5000 < caught.value.size <= 5304
+    assert peer.connection.messages_sent == sent
+    assert peer.connection.is_open
+    peer.connection.send(b"small enough")
+    peer.transport.take()
+    await turns()
+    payloads = [data for _, data in peer.got]
+    assert payloads == [b"%04d" % number + bytes(296) for number in range(sent)] + [b"small enough"]
+
+
+async def test_without_a_bound_nothing_overflows() -> None:
+    peer = stuck(limits={**WATER, "max_write_buffer": None})
+    for _ in range(100):
+        peer.connection.send(bytes(1000))
+    await turns()
+    assert peer.connection.buffered_amount == 100 * 1004
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_a_compressed_message_that_is_refused_leaves_the_window_as_the_peer_knows_it(takeover: bool) -> None:
+    deflate = Deflate(compress_takeover=takeover, threshold=0, level=6)
+    peer = stuck(limits={**WATER, "max_write_buffer": 1200}, deflate=deflate)
+    said = b"a phrase that comes again and again"
+    peer.connection.send(said)
+    peer.connection.send(os.urandom(600))
+    with pytest.raises(QueueOverflow):
+        peer.connection.send(os.urandom(600))
+    assert peer.connection.messages_sent == 2
+    peer.transport.take()
+    await turns()
+    peer.connection.send(said)
+    await turns()
+    data = b"".join(peer.transport.writes)
+    events = judge(data, "client", deflate=True, takeover=takeover)
+    assert len(events) == 3
+    assert events[0] == events[-1] == ("binary", said)
+
+
+@pytest.mark.parametrize("how", ["returned", "dropped", "awaited"])
+async def test_a_callbacks_own_sends_hold_back_its_next_message(how: str) -> None:
+    heard: list[str] = []
+
+    def plain(text: str, connection: Any) -> object:
+        heard.append(text)
+        waiting = connection.send(bytes(1500))
+        return waiting if how == "returned" else None
+
+    async def waiting(text: str, connection: Any) -> None:
+        heard.append(text)
+        await connection.send(bytes(1500))
+
+    peer = stuck(limits=WATER, text=waiting if how == "awaited" else plain)
+    peer.feed(*[peer.frame(TEXT, b"%d" % number) for number in range(4)])
+    await turns()
+    # The answers of one read leave together: as many as fit below high water are given.
+    before = len(heard)
+    assert before < 4
+    await turns(5)
+    assert len(heard) == before
+    for count in range(before + 1, 5):
+        peer.transport.take(len(peer.transport.waiting))
+        await turns(5)
+        assert len(heard) >= count
+    assert heard == ["0", "1", "2", "3"]
+
+
+async def test_sends_from_elsewhere_do_not_hold_back_messages() -> None:
+    heard: list[str] = []
+    peer = stuck(limits=WATER, text=lambda text, connection: heard.append(text))
+    for _ in range(3):
+        peer.connection.send(bytes(800))
+    await turns()
+    assert not peer.connection.is_writable
+    peer.feed(peer.frame(TEXT, b"1"), peer.frame(TEXT, b"2"))
+    assert heard == ["1", "2"]
+    assert peer.transport.reading
+
+
+async def test_a_message_that_waits_for_the_peer_to_read_does_not_stop_control_frames() -> None:
+    heard: list[bytes] = []
+    peer = stuck(limits=WATER, text=lambda text, connection: connection.send(bytes(3000)),
+                 ping=lambda payload, connection: heard.append(payload))  # fmt: skip
+    peer.feed(peer.frame(TEXT, b"1"))
+    peer.feed(peer.frame(TEXT, b"2"), peer.frame(PING, b"p"))
+    assert heard == [b"p"]
+    assert peer.connection.is_open
+
+
+# ---- what may overtake what ----------------------------------------------------------------------------------------
+
+
+def sent(peer: Peer) -> list[Event]:
+    """All of it, also what the peer has not read."""
+    return judge(b"".join(peer.transport.writes) + peer.transport.waiting, "client", max_message_size=None)
+
+
+async def test_a_pong_overtakes_whole_frames_that_wait_and_only_the_newest_is_sent() -> None:
+    peer = stuck()
+    peer.connection.send("given to the transport")
+    await turns()
+    for number in range(3):
+        peer.connection.send(f"waits {number}")
+    peer.feed(peer.frame(PING, b"old"))
+    peer.feed(peer.frame(PING, b"older"), peer.frame(PING, b"newest"))
+    peer.connection.send("waits too")
+    peer.transport.take()
+    await turns()
+    assert peer.got == [
+        ("text", "given to the transport"), ("pong", b"newest"), ("text", "waits 0"), ("text", "waits 1"),
+        ("text", "waits 2"), ("text", "waits too"),
+    ]  # fmt: skip
+
+
+async def test_nothing_overtakes_what_the_transport_has_in_part() -> None:
+    peer = stuck()
+    peer.connection.send("x" * 100)
+    await turns()
+    peer.transport.take(50)
+    peer.send(PING, b"p")
+    assert judge(b"".join(peer.transport.writes), "client") == []
+    peer.transport.take()
+    await turns()
+    assert peer.got == [("text", "x" * 100), ("pong", b"p")]
+
+
+async def test_a_close_never_overtakes() -> None:
+    peer = stuck()
+    peer.connection.send("first")
+    await turns()
+    peer.connection.send("second")
+    peer.send(PING, b"p")
+    ending = peer.connection.close(1000, "last")
+    peer.transport.take()
+    await turns()
+    assert peer.got == [("text", "first"), ("pong", b"p"), ("text", "second"), ("close", 1000, "last")]
+    peer.send(CLOSE, close_payload(1000))
+    assert await ending == (1000, "")
+
+
+async def test_tcp_ends_only_behind_the_last_byte() -> None:
+    peer = stuck()
+    peer.connection.send("first")
+    await turns()
+    peer.connection.send("second")
+    peer.send(CLOSE, close_payload(1000))
+    await turns()
+    assert not peer.transport.ended
+    peer.transport.take()
+    assert peer.transport.ended == "close"
+    assert peer.got == [("text", "first"), ("text", "second"), ("close", 1000, "")]
+
+
+async def test_a_peer_that_reads_nothing_does_not_keep_a_closing_connection() -> None:
+    peer = stuck(limits={"close_timeout": 0.01})
+    peer.connection.send("first")
+    await turns()
+    peer.connection.send("second")
+    await asyncio.wait_for(peer.connection.close(), 5)
+    assert peer.transport.ended == "abort"
+    assert peer.connection.buffered_amount == 0
+
+
+async def test_a_lingering_end_waits_for_its_close_to_be_written() -> None:
+    peer = stuck()
+    peer.connection.send("first")
+    await turns()
+    peer.send(3)
+    assert not peer.transport.eof_written
+    peer.transport.take()
+    assert peer.transport.eof_written
+    assert peer.got[-1][:2] == ("close", 1002)
+
+
+async def test_flush_resolves_once_all_is_written_also_while_closing() -> None:
+    peer = stuck()
+    peer.connection.send("first")
+    await turns()
+    peer.connection.send("second")
+    first = peer.connection.flush()
+    peer.connection.close()
+    second = peer.connection.flush()
+    await turns()
+    assert not first.done()  # type: ignore[attr-defined]
+    peer.transport.take()
+    await asyncio.wait_for(asyncio.gather(first, second), 1)
+    assert peer.connection.flush() is DONE
+    peer.lose()
+    assert peer.connection.flush() is DONE
+
+
+async def test_flush_ends_with_the_connection_and_never_raises() -> None:
+    peer = stuck()
+    peer.connection.send("first")
+    await turns()
+    waiting = peer.connection.flush()
+    peer.lose(OSError())
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_bytes_written_counts_what_the_transport_got() -> None:
+    peer = Peer()
+    peer.connection.send("12345")
+    await turns()
+    assert peer.connection.bytes_written == 7
+    peer.transport.stuck = True
+    peer.connection.send("12345")
+    await turns()
+    assert peer.connection.bytes_written == 14
+    peer.connection.send("12345")
+    await turns()
+    assert (peer.connection.bytes_written, peer.connection.buffered_amount) == (14, 14)
+
+
+async def test_a_mutable_payload_may_change_behind_the_send() -> None:
+    peer = stuck()
+    data = bytearray(b"a" * 100_000)
+    peer.connection.send(data)
+    data[:] = b"b" * 100_000
+    peer.connection.send(data)
+    data.clear()
+    peer.transport.take()
+    await turns()
+    assert peer.got == [("binary", b"a" * 100_000), ("binary", b"b" * 100_000)]
+
+
+# ---- compression ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_client", [False, True])
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_messages_are_compressed_from_the_threshold_on(is_client: bool, takeover: bool) -> None:
+    deflate = Deflate(compress_takeover=takeover, threshold=64)
+    peer = Peer(is_client=is_client, deflate=deflate)
+    for value in ("short", "long " * 100, b"short", b"long " * 100, bytearray(b"long " * 100), "lông " * 100):
+        peer.connection.send(value)
+    peer.connection.ping(b"p" * 100)
+    await turns()
+    data = b"".join(peer.transport.writes)
+    assert judge(data, "server" if is_client else "client", deflate=True, takeover=takeover) == [
+        ("text", "short"), ("text", "long " * 100), ("binary", b"short"), ("binary", b"long " * 100),
+        ("binary", b"long " * 100), ("text", "lông " * 100), ("ping", b"p" * 100),
+    ]  # fmt: skip
+    assert len(data) < 500
+
+
+async def test_an_error_of_compress_if_is_the_senders_and_nothing_is_queued() -> None:
+    def failing(payload: bytes) -> bool:
+        raise KeyError("mine")
+
+    assert PerMessageDeflate(compress_if=failing).compress_if is failing
+    peer = Peer(deflate=Deflate(threshold=10, compress_if=failing))
+    with pytest.raises(KeyError, match="mine"):
+        peer.connection.send(b"long enough")
+    peer.connection.send(b"short")
+    await turns()
+    assert peer.got == [("binary", b"short")]
+    assert peer.connection.messages_sent == 1
+
+
+# ---- straight to the descriptor ------------------------------------------------------------------------------------
+
+
+class TCPTransport(Transport):
+    """One whose name says that its socket may be written to directly; what it gets itself it writes there too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ours: socket.socket) -> None:
+        super().__init__(loop)
+        self.sock = ours
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.sock if name == "socket" else default
+
+    def write(self, data: Any) -> None:
+        self.waiting += bytes(data)
+        self.work()
+
+    def work(self) -> None:
+        while self.waiting:
+            try:
+                self.waiting = self.waiting[self.sock.send(self.waiting) :]
+            except BlockingIOError:
+                break
+        if bool(self.waiting) != self.paused_writing:
+            self.paused_writing = bool(self.waiting)
+            (self.protocol.pause_writing if self.waiting else self.protocol.resume_writing)()
+
+
+class Pipe(Peer):
+    """A connection on a pair of sockets with small buffers; the peer reads when it is told to."""
+
+    def open(self, rest: bytes = b"") -> None:
+        ours, self.theirs = socket.socketpair()
+        for one in (ours, self.theirs):
+            one.setblocking(False)
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                one.setsockopt(socket.SOL_SOCKET, option, 8192)
+        self.transport = self.direct = TCPTransport(asyncio.get_running_loop(), ours)
+        self.taken = bytearray()
+        super().open(rest)
+
+    def read(self, count: int = 1 << 30) -> None:
+        while count > 0:
+            try:
+                data = self.theirs.recv(min(count, 65536))
+            except BlockingIOError:
+                break
+            self.taken += data
+            count -= len(data)
+        self.direct.work()
+
+    async def read_all(self) -> list[Event]:
+        size = -1
+        while size != len(self.taken):
+            size = len(self.taken)
+            self.read()
+            await asyncio.sleep(0)
+        role = "server" if self.is_client else "client"
+        return judge(bytes(self.taken), role, max_message_size=None, deflate=self.deflated)
+
+
+@pytest.fixture
+def pipes() -> Iterator[list[Pipe]]:
+    made: list[Pipe] = []
+    yield made
+    for pipe in made:
+        pipe.direct.sock.close()
+        pipe.theirs.close()
+
+
+def pipe(pipes: list[Pipe], **how: Any) -> Pipe:
+    pipes.append(Pipe(**how))
+    return pipes[-1]
+
+
+async def test_while_the_socket_takes_it_the_transport_hears_nothing(pipes: list[Pipe]) -> None:
+    peer = pipe(pipes)
+    peer.connection.send("hello")
+    assert peer.direct.waiting == b""
+    assert await peer.read_all() == [("text", "hello")]
+    assert peer.connection.bytes_written == 7
+
+
+@pytest.mark.parametrize("is_client", [False, True])
+@pytest.mark.parametrize("size", [100, 16_383, 16_384, 50_000])
+@pytest.mark.parametrize("kind", [bytes, bytearray, str])
+async def test_what_the_socket_does_not_take_goes_on_through_the_transport(
+    pipes: list[Pipe], is_client: bool, size: int, kind: Any
+) -> None:
+    peer = pipe(pipes, is_client=is_client, limits={"max_write_buffer": None})
+    contents = [bytes([65 + number]) * size for number in range(4)]
+    for content in contents:
+        peer.connection.send(content.decode() if kind is str else kind(content))
+        peer.connection.ping()
+    got = await peer.read_all()
+    plain = [what.encode() if isinstance(what, str) else what for _, what in got]
+    assert plain[::2] == contents
+    assert [name for name, _ in got][1::2] == ["ping"] * 4
+    assert peer.connection.buffered_amount == 0
+    assert peer.connection.bytes_written == len(peer.taken)
+
+
+async def test_large_answers_of_one_batch_keep_their_order(pipes: list[Pipe]) -> None:
+    peer = pipe(pipes, text=lambda text, connection: [connection.send(text), connection.send(bytes(int(text)))])
+    sizes = [1, 20_000, 5, 70_000, 16_384, 3]
+    peer.feed(*[frame(TEXT, b"%d" % size, mask=MASK) for size in sizes])
+    got = await peer.read_all()
+    assert got == [one for size in sizes for one in (("text", str(size)), ("binary", bytes(size)))]
+
+
+async def test_a_pong_overtakes_there_too(pipes: list[Pipe]) -> None:
+    peer = pipe(pipes)
+    peer.connection.send(b"a" * 100_000)
+    assert peer.direct.paused_writing
+    peer.connection.send(b"b" * 10)
+    peer.feed(frame(PING, b"p", mask=MASK))
+    got = await peer.read_all()
+    assert [name for name, _ in got] == ["binary", "pong", "binary"]
+
+
+# ---- its parts -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_outbox_is_made_with_names() -> None:
+    turn = Turn(asyncio.get_running_loop())
+    assert turn.loop is asyncio.get_running_loop()
+    Outbox(turn, masked=True)
+    with pytest.raises(TypeError):
+        Outbox(turn, True)  # type: ignore[misc, call-arg]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+async def test_a_forked_child_does_not_repeat_its_parents_masks() -> None:
+    """RFC 6455 §5.3: a mask must not be predictable, and the parent's next ones are the child's."""
+
+    def masks(peer: Peer) -> list[bytes]:
+        for _ in range(20):
+            peer.connection.send(b"")
+        peer.connection.flush()
+        stream = b"".join(peer.transport.writes)
+        return [stream[at + 2 : at + 6] for at in range(0, len(stream), 6)]
+
+    masks(Peer(is_client=True))
+    reading, writing = os.pipe()
+    child = Peer(is_client=True)
+    parent = Peer(is_client=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the threads that other tests have left: the child uses none
+        process = os.fork()
+    if process == 0:
+        try:
+            os.write(writing, b"".join(masks(child)))
+        finally:
+            os._exit(0)
+    theirs = os.read(reading, 1000)
+    os.waitpid(process, 0)  # noqa: ASYNC222 - it has written, so it has ended
+    os.close(reading)
+    os.close(writing)
+    assert len(theirs) == 80
+    assert not {theirs[at : at + 4] for at in range(0, 80, 4)} & set(masks(parent))
