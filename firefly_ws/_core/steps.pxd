@@ -32,6 +32,7 @@ cdef class Step:
     cdef object coroutine
     cdef object yielded       # what its first step waits for
     cdef bint has_yielded
+    cdef bint blocking        # which is a future, and said that it is being awaited
     cdef bint over            # the task is to end
     cdef object wake          # what the idle task waits for
     cdef object name          # the task's own, to see whether a callback gave it another

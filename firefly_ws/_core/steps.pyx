@@ -12,12 +12,14 @@ the point where it stands, and another one is made ready. Measured on CPython
 import asyncio
 import concurrent.futures
 import contextvars
+import inspect
 from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
 
 from .done import DONE
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)
+    bint PyGen_CheckExact(object o)
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     ctypedef struct PyObject
@@ -130,8 +132,7 @@ cdef class Step:
         cdef object yielded = self.yielded
         self.yielded = None
         self.has_yielded = False
-        if getattr(yielded, "_asyncio_future_blocking", None) is not None:
-            # Somebody else may have begun to wait for the same future meanwhile.
+        if self.blocking:
             yielded._asyncio_future_blocking = True
         return yielded
 
@@ -198,7 +199,7 @@ cdef class Steps:
             return result
         if isinstance(result, concurrent.futures.Future):
             return asyncio.wrap_future(result, loop=self.loop)
-        if hasattr(type(result), "__await__"):
+        if hasattr(type(result), "__await__") or PyGen_CheckExact(result) and inspect.isawaitable(result):
             return self.drive(_awaiting(result))
         return None
 
@@ -230,6 +231,11 @@ cdef class Steps:
                 Py_DECREF(result)
                 step.has_yielded = True
                 step.coroutine = coroutine
+                # A future says so while it is handed to a task, and the task takes that back: until ours can,
+                # others may await the same one.
+                step.blocking = getattr(<object>step.yielded, "_asyncio_future_blocking", False) is True
+                if step.blocking:
+                    step.yielded._asyncio_future_blocking = False
                 _register_task(task)
                 if step.wake is not None and not step.wake.done():
                     step.wake.set_result(None)
