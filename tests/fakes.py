@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from judge import Event, frame, judge
+import pytest
+from judge import TEXT, Event, close_payload, frame, judge
 
 from firefly_ws import WebSocketPolicy
 from firefly_ws._core.connection import Connection
@@ -16,9 +17,11 @@ from firefly_ws._core.outbox import Turn
 from firefly_ws._core.protocol import Protocol
 from firefly_ws._core.steps import Steps
 
-__all__ = ["MASK", "Peer", "Transport", "turns"]
+__all__ = ["BYE", "MASK", "ROLES", "Log", "Peer", "Served", "Transport", "slow", "turns"]
 
 MASK = bytes.fromhex("a1b2c3d4")
+BYE = close_payload(1000, "bye")
+ROLES = pytest.mark.parametrize("is_client", [False, True], ids=["server", "client"])
 
 
 class Transport(asyncio.Transport):
@@ -179,6 +182,45 @@ class Peer:
         """What the connection has sent so far, as the judge reads it."""
         role = "server" if self.is_client else "client"
         return judge(b"".join(self.transport.writes), role, deflate=self.deflated, max_message_size=None)
+
+
+class Log(list[Any]):
+    """What the callbacks heard, in order."""
+
+    def on(self, *names: str) -> dict[str, Callable[..., None]]:
+        def heard(name: str) -> Callable[..., None]:
+            if name in ("close", "error"):
+                return lambda connection, what: self.append((name, what))
+            if name == "accept":
+                return lambda connection: self.append((name,))
+            return lambda what, connection: self.append((name, what))
+
+        return {name: heard(name) for name in names}
+
+
+def slow(release: asyncio.Event, log: list[Any]) -> Callable[..., Any]:
+    async def on_text(text: str, connection: Any) -> None:
+        log.append(text)
+        await release.wait()
+        if connection.is_open:
+            connection.send(f"answer to {text}")
+        log.append(f"end of {text}")
+
+    return on_text
+
+
+class Served:
+    """A connection whose callback is *callback*; `call` has it called."""
+
+    def __init__(self, callback: Callable[..., object], **how: Any) -> None:
+        self.peer = Peer(text=callback, **how)
+
+    def call(self, text: str = "x") -> None:
+        self.peer.send(TEXT, text.encode())
+
+    @property
+    def error(self) -> BaseException | None:
+        return self.peer.connection.error
 
 
 async def turns(count: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""What is sent, and when: one write a turn, high and low water, what may overtake what, and partial writes."""
+"""When bytes leave: one write a turn, what may overtake what, partial writes, masks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ import pytest
 from fakes import MASK, Peer, Transport, turns
 from judge import BINARY, CLOSE, PING, TEXT, Event, close_payload, frame, judge
 
-from firefly_ws import DONE, ConnectionClosedError, PerMessageDeflate, QueueOverflow
-from firefly_ws._core.deflate import Deflate
+from firefly_ws import DONE
 from firefly_ws._core.outbox import Outbox, Turn
-from firefly_ws._core.steps import Wait
-
-WATER = {"write_high_water": 1000, "write_low_water": 500, "max_write_buffer": 5000}
 
 
 def stuck(**how: Any) -> Peer:
@@ -96,142 +92,6 @@ async def test_a_connection_that_ends_within_the_turn_is_left_alone_at_its_end()
     peer.connection.terminate()
     await turns()
     assert peer.got == [("text", "0")]
-
-
-# ---- high and low water --------------------------------------------------------------------------------------------
-
-
-async def test_below_high_water_a_send_is_done_and_above_something_to_await() -> None:
-    peer = stuck(limits=WATER)
-    sends = [peer.connection.send(bytes(298)) for _ in range(3)]
-    await turns()
-    assert sends == [DONE, DONE, DONE]
-    assert peer.connection.is_writable
-    above = peer.connection.send(bytes(298))
-    assert isinstance(above, Wait)
-    assert not peer.connection.is_writable
-    # All who send now wait for the same.
-    assert peer.connection.send(b"") is above
-    assert peer.connection.buffered_amount == 4 * 302 + 2
-    peer.transport.take(600)
-    await turns()
-    assert not above.done()
-    peer.transport.take()
-    await asyncio.wait_for(above, 1)
-    assert peer.connection.is_writable
-    assert peer.connection.buffered_amount == 0
-    assert peer.connection.send(b"x") is DONE
-    await turns()
-    assert [len(data) for _, data in peer.got] == [298] * 4 + [0, 1]  # type: ignore[arg-type]
-
-
-async def test_what_nobody_awaits_is_nobodys_error(caplog: pytest.LogCaptureFixture) -> None:
-    peer = stuck(limits=WATER)
-    for _ in range(4):
-        peer.connection.send(bytes(298))
-    await turns()
-    awaited = peer.connection.send(bytes(298))
-    peer.lose()
-    with pytest.raises(ConnectionClosedError, match="send: the connection is closed, 1006"):
-        await awaited
-    await turns()
-    assert caplog.records == []
-
-
-async def test_beyond_the_bound_a_send_raises_and_loses_nothing() -> None:
-    peer = stuck(limits=WATER)
-    sent = 16
-    for number in range(sent):
-        peer.connection.send(b"%04d" % number + bytes(296))
-    with pytest.raises(QueueOverflow) as caught:
-        peer.connection.send(bytes(300))
-    assert caught.value.limit == 5000
-    assert 5000 < caught.value.size <= 5304
-    assert peer.connection.messages_sent == sent
-    assert peer.connection.is_open
-    peer.connection.send(b"small enough")
-    peer.transport.take()
-    await turns()
-    payloads = [data for _, data in peer.got]
-    assert payloads == [b"%04d" % number + bytes(296) for number in range(sent)] + [b"small enough"]
-
-
-async def test_without_a_bound_nothing_overflows() -> None:
-    peer = stuck(limits={**WATER, "max_write_buffer": None})
-    for _ in range(100):
-        peer.connection.send(bytes(1000))
-    await turns()
-    assert peer.connection.buffered_amount == 100 * 1004
-
-
-@pytest.mark.parametrize("takeover", [False, True])
-async def test_a_compressed_message_that_is_refused_leaves_the_window_as_the_peer_knows_it(takeover: bool) -> None:
-    deflate = Deflate(compress_takeover=takeover, threshold=0, level=6)
-    peer = stuck(limits={**WATER, "max_write_buffer": 1200}, deflate=deflate)
-    said = b"a phrase that comes again and again"
-    peer.connection.send(said)
-    peer.connection.send(os.urandom(600))
-    with pytest.raises(QueueOverflow):
-        peer.connection.send(os.urandom(600))
-    assert peer.connection.messages_sent == 2
-    peer.transport.take()
-    await turns()
-    peer.connection.send(said)
-    await turns()
-    data = b"".join(peer.transport.writes)
-    events = judge(data, "client", deflate=True, takeover=takeover)
-    assert len(events) == 3
-    assert events[0] == events[-1] == ("binary", said)
-
-
-@pytest.mark.parametrize("how", ["returned", "dropped", "awaited"])
-async def test_a_callbacks_own_sends_hold_back_its_next_message(how: str) -> None:
-    heard: list[str] = []
-
-    def plain(text: str, connection: Any) -> object:
-        heard.append(text)
-        waiting = connection.send(bytes(1500))
-        return waiting if how == "returned" else None
-
-    async def waiting(text: str, connection: Any) -> None:
-        heard.append(text)
-        await connection.send(bytes(1500))
-
-    peer = stuck(limits=WATER, text=waiting if how == "awaited" else plain)
-    peer.feed(*[peer.frame(TEXT, b"%d" % number) for number in range(4)])
-    await turns()
-    # The answers of one read leave together: as many as fit below high water are given.
-    before = len(heard)
-    assert before < 4
-    await turns(5)
-    assert len(heard) == before
-    for count in range(before + 1, 5):
-        peer.transport.take(len(peer.transport.waiting))
-        await turns(5)
-        assert len(heard) >= count
-    assert heard == ["0", "1", "2", "3"]
-
-
-async def test_sends_from_elsewhere_do_not_hold_back_messages() -> None:
-    heard: list[str] = []
-    peer = stuck(limits=WATER, text=lambda text, connection: heard.append(text))
-    for _ in range(3):
-        peer.connection.send(bytes(800))
-    await turns()
-    assert not peer.connection.is_writable
-    peer.feed(peer.frame(TEXT, b"1"), peer.frame(TEXT, b"2"))
-    assert heard == ["1", "2"]
-    assert peer.transport.reading
-
-
-async def test_a_message_that_waits_for_the_peer_to_read_does_not_stop_control_frames() -> None:
-    heard: list[bytes] = []
-    peer = stuck(limits=WATER, text=lambda text, connection: connection.send(bytes(3000)),
-                 ping=lambda payload, connection: heard.append(payload))  # fmt: skip
-    peer.feed(peer.frame(TEXT, b"1"))
-    peer.feed(peer.frame(TEXT, b"2"), peer.frame(PING, b"p"))
-    assert heard == [b"p"]
-    assert peer.connection.is_open
 
 
 # ---- what may overtake what ----------------------------------------------------------------------------------------
@@ -369,40 +229,6 @@ async def test_a_mutable_payload_may_change_behind_the_send() -> None:
     peer.transport.take()
     await turns()
     assert peer.got == [("binary", b"a" * 100_000), ("binary", b"b" * 100_000)]
-
-
-# ---- compression ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_client", [False, True])
-@pytest.mark.parametrize("takeover", [False, True])
-async def test_messages_are_compressed_from_the_threshold_on(is_client: bool, takeover: bool) -> None:
-    deflate = Deflate(compress_takeover=takeover, threshold=64)
-    peer = Peer(is_client=is_client, deflate=deflate)
-    for value in ("short", "long " * 100, b"short", b"long " * 100, bytearray(b"long " * 100), "lông " * 100):
-        peer.connection.send(value)
-    peer.connection.ping(b"p" * 100)
-    await turns()
-    data = b"".join(peer.transport.writes)
-    assert judge(data, "server" if is_client else "client", deflate=True, takeover=takeover) == [
-        ("text", "short"), ("text", "long " * 100), ("binary", b"short"), ("binary", b"long " * 100),
-        ("binary", b"long " * 100), ("text", "lông " * 100), ("ping", b"p" * 100),
-    ]  # fmt: skip
-    assert len(data) < 500
-
-
-async def test_an_error_of_compress_if_is_the_senders_and_nothing_is_queued() -> None:
-    def failing(payload: bytes) -> bool:
-        raise KeyError("mine")
-
-    assert PerMessageDeflate(compress_if=failing).compress_if is failing
-    peer = Peer(deflate=Deflate(threshold=10, compress_if=failing))
-    with pytest.raises(KeyError, match="mine"):
-        peer.connection.send(b"long enough")
-    peer.connection.send(b"short")
-    await turns()
-    assert peer.got == [("binary", b"short")]
-    assert peer.connection.messages_sent == 1
 
 
 # ---- straight to the descriptor ------------------------------------------------------------------------------------
