@@ -25,22 +25,25 @@ from .server import Server, bind_tcp, bind_unix, serve_socket
 
 __all__ = ["HttpClient", "HttpConfig", "HttpServer", "WebSocketClient", "WebSocketRoute", "http_client", "http_server"]
 
+# None is a value: it switches the limit off.
+_OF_POLICY: Any = object()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpConfig:
     """Defaults of a server or a client. Sizes are bytes, times are seconds, ``None`` switches a limit off.
 
     ``policy`` and ``extensions`` hold for routes and connections that set none of their
-    own; ``ssl`` is the context for TLS; the limits of heads and the time to the upgrade
-    hold before a route is known.
+    own; ``ssl`` is the context for TLS. The three limits that follow are fields of the
+    policy, written shorter: on a server they hold before a route is known.
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
     extensions: tuple[str | Extension, ...] | None = None
     ssl: _ssl.SSLContext | None = None
-    max_header_size: int | None = None
-    max_header_count: int | None = None
-    open_timeout: float | None = None
+    max_header_size: int | None = _OF_POLICY
+    max_header_count: int | None = _OF_POLICY
+    open_timeout: float | None = _OF_POLICY
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, WebSocketPolicy):
@@ -48,15 +51,12 @@ class HttpConfig:
         _check_context(self.ssl, optional=True)
         if self.extensions is not None:
             object.__setattr__(self, "extensions", check_extensions(self.extensions))
-        # What is not set here is the policy's.
-        for name in ("max_header_size", "max_header_count", "open_timeout"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, getattr(self.policy, name))
-        self.policy.replace(
-            max_header_size=self.max_header_size,
-            max_header_count=self.max_header_count,
-            open_timeout=self.open_timeout,
-        )
+        names = ("max_header_size", "max_header_count", "open_timeout")
+        given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
+        if given:
+            object.__setattr__(self, "policy", self.policy.replace(**given))
+        for name in names:
+            object.__setattr__(self, name, getattr(self.policy, name))
 
 
 class ServerMethods:

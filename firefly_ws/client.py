@@ -22,6 +22,8 @@ from .http.head import ResponseHead
 from .http.request import Request
 from .options import Settings
 from .per_loop import Runtime, runtime_of
+from .settled import settled
+from .sockets import keep_alive
 from .turns import turn_of
 from .url import WebSocketURL
 
@@ -122,7 +124,7 @@ class _First:
     async def __call__(self, connection: WebSocketConnection) -> None:
         self._connection, self._task = connection, asyncio.current_task()
         try:
-            await _settled(self._callback(connection))
+            await settled(self._callback(connection))
         except asyncio.CancelledError:
             self.ended.cancel()
             raise
@@ -150,31 +152,26 @@ class _First:
             self._connection.close()
 
 
-async def _settled(value: Any) -> None:
-    """Await *value* if it can be."""
-    if hasattr(value, "__await__"):
-        await value
-    elif hasattr(value, "add_done_callback") and hasattr(value, "result"):
-        await asyncio.wrap_future(value)
-
-
 async def _open(target: Target, first: _First | None) -> WebSocketConnection:
     """Connect and upgrade within ``open_timeout``."""
     seconds = target.settings.policy.open_timeout
+    handshake = ClientHandshake(target, asyncio.get_running_loop(), first)
     try:
         async with asyncio.timeout(seconds):
-            return await _upgrade(target, first)
+            return await _upgrade(target, handshake)
     except TimeoutError as error:
+        refusal = handshake.refusal()
+        if refusal is not None:
+            raise refusal from error
         raise WebSocketConnectionException(
             f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds"
         ) from error
 
 
-async def _upgrade(target: Target, first: _First | None) -> WebSocketConnection:
+async def _upgrade(target: Target, handshake: ClientHandshake) -> WebSocketConnection:
     loop = asyncio.get_running_loop()
     url = target.url
     sock = await _connect(loop, url.host, url.port, url)
-    handshake = ClientHandshake(target, loop, first)
     try:
         transport, _ = await loop.create_connection(
             lambda: handshake,
@@ -215,21 +212,10 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, url: W
         )
         failed.errno = error.errno
         raise failed from error
-    _keep_alive(sock)
-    return sock
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """TCP keepalive: idle 60 s, then 3 probes 10 s apart; and no waiting for more bytes (Nagle)."""
+    keep_alive(sock)
+    # Not waiting for more bytes (Nagle).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for level, name, value in (
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    ):
-        if hasattr(socket, name):
-            sock.setsockopt(level, getattr(socket, name), value)
+    return sock
 
 
 class ClientHandshake(asyncio.Protocol):
@@ -270,7 +256,7 @@ class ClientHandshake(asyncio.Protocol):
                 data = self._head.rest
             assert self._body is not None
             if self._body.feed(data):
-                self._refused()
+                self._fail(self.refusal())
         except Exception as error:
             self._fail(error)
 
@@ -299,36 +285,38 @@ class ClientHandshake(asyncio.Protocol):
         self.opened.set_result(connection)
         Protocol(connection).open(transport, self._head.rest)
 
-    def _refused(self) -> None:
+    def refusal(self) -> HandshakeError | None:
+        """What the server said instead of 101, with as much of the body as has come; None if it said nothing yet."""
         info, body = self._info, self._body
-        assert info is not None
-        assert body is not None
-        self._fail(
-            HandshakeError(
-                info.status,
-                info.headers,
-                body.data,
-                f"{self._target.url} answered {info.status} {info.reason} instead of 101 Switching Protocols",
-            )
+        if info is None or body is None:
+            return None
+        return HandshakeError(
+            info.status,
+            info.headers,
+            body.data,
+            f"{self._target.url} answered {info.status} {info.reason} instead of 101 Switching Protocols",
         )
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException | None) -> None:
         if not self.opened.done():
+            assert error is not None
+            if isinstance(error, HandshakeError) and str(self._target.url) not in str(error):
+                error.args = (f"cannot connect to {self._target.url}: {error}",)
             self.opened.set_exception(error)
         self._transport.abort()
 
     def eof_received(self) -> bool:
         """The server ended the connection: what came of its answer is all there is."""
-        if self._info is not None and not self.opened.done():
-            self._refused()
+        if self._body is not None and not self.opened.done():
+            self._fail(self.refusal())
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone before the upgrade."""
         if self.opened.done():
             return
-        if self._info is not None:
-            self._refused()
+        if self._body is not None:
+            self._fail(self.refusal())
             return
         failed = HandshakeError(0, message=f"{self._target.url}: the connection ended before the server answered")
         failed.__cause__ = error
@@ -348,7 +336,7 @@ def _with_first(callbacks: Callbacks, first: _First | None) -> Callbacks:
     else:
 
         async def both(connection: WebSocketConnection) -> None:
-            value: Awaitable[None] = _settled(accept(connection))
+            value: Awaitable[None] = settled(accept(connection))
             await asyncio.gather(value, first(connection))
 
         own.accept = both

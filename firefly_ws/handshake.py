@@ -32,6 +32,7 @@ __all__ = [
     "SubProtocolSelector",
     "accept",
     "accept_key",
+    "check",
     "check_header",
     "generate_key",
     "make_offer",
@@ -135,11 +136,8 @@ def accept(
     are the allowed ones: ``("*",)`` is all, ``None`` those with the authority of Host.
     ``headers`` are added to the answer.
     """
+    key = check(request, origins)
     fields = request.headers.fields()
-    key = _check_request(request, fields)
-    origin = fields.get("origin")
-    if origin is not None:
-        _check_origin(origin.strip(_OWS), fields.get("host", ""), origins, request)
     lines = [_SWITCHING, _accept(key), b"\r\n"]
 
     sub_protocol = None
@@ -171,6 +169,16 @@ def accept(
     # The connection keeps the request: let it keep the bytes alone, not their table.
     request.headers.release()
     return Agreement(sub_protocol, agreed, b"".join(lines))
+
+
+def check(request: Request, origins: Sequence[str] | None = None) -> bytes:
+    """The key of an upgrade request that `accept` will answer, but for extensions and subprotocols; or `Refused`."""
+    fields = request.headers.fields()
+    key = _check_request(request, fields)
+    origin = fields.get("origin")
+    if origin is not None:
+        _check_origin(origin.strip(_OWS), fields.get("host", ""), origins, request)
+    return key
 
 
 def _check_request(request: Request, fields: dict[str, str]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl as _ssl
@@ -19,11 +18,13 @@ from .codes import CloseReason
 from .connection import WebSocketConnection
 from .deadlines import Deadlines
 from .errors import WebSocketConnectionException
-from .handshake import Refused, accept
+from .handshake import Refused, accept, check
 from .http.head import BadRequest, RequestHead
 from .http.request import Request
 from .http.response import Response
 from .per_loop import runtime_of
+from .settled import settled
+from .sockets import bound, keep_alive
 from .turns import turn_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _log = logging.getLogger("firefly_ws")
-
-_PORT_TRIES = 16
 
 
 class Server:
@@ -53,7 +52,7 @@ class Server:
         self._turn: Turn = turn_of(loop)
         self._what = what
         self._servers: list[asyncio.AbstractServer] = []
-        self._handshaking = Deadlines(loop, app.config.open_timeout, _too_slow)
+        self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
         self._waiting: set[ServerHandshake] = set()
         self._connections: set[WebSocketConnection] = set()
         self._starting: asyncio.Task[None] | None = None
@@ -257,8 +256,8 @@ class ServerHandshake(asyncio.Protocol):
             transport.abort()  # type: ignore[attr-defined]
             return
         self._transport = transport
-        config = server._app.config
-        self._head = RequestHead(config.max_header_size, config.max_header_count)
+        policy = server._app.default_policy
+        self._head = RequestHead(policy.max_header_size, policy.max_header_count)
         server._waiting.add(self)
         server._handshaking.add(self)
 
@@ -293,21 +292,28 @@ class ServerHandshake(asyncio.Protocol):
         hook = app.upgrade_hook
         if hook is None:
             self._upgrade(request, route)
+            return
+        try:
+            # What is no upgrade, or not allowed to be one, is no question for the user.
+            check(request, self._origins(route))
+        except Refused as refusal:
+            self._refuse(refusal.response, refusal.reason)
         else:
             self._task = server._loop.create_task(self._ask(hook, request, route))
+
+    def _origins(self, route: WebSocketRoute) -> tuple[str, ...] | None:
+        return route.allowed_origins or self._server._app.allowed_origins
 
     async def _ask(self, hook: Callable[[Request], Any], request: Request, route: WebSocketRoute) -> None:
         """Have on_upgrade decide."""
         try:
-            answer = hook(request)
-            if hasattr(answer, "__await__"):
-                answer = await answer
+            answer = await settled(hook(request))
             if answer is not None and not isinstance(answer, Response):
                 raise TypeError(f"on_upgrade returns None or a Response, not {answer!r}")
         except Exception:
             _log.exception("on_upgrade raised for %s", request.path)
             answer = Response(500, "Internal Server Error\n")
-        if self._transport is None or self._transport.is_closing():
+        if self._head is None or self._transport.is_closing():
             return
         self._transport.resume_reading()
         if answer is None:
@@ -326,7 +332,7 @@ class ServerHandshake(asyncio.Protocol):
                 sub_protocols=settings.sub_protocols,
                 select_sub_protocol=route.sub_protocol_hook,
                 select_extensions=route.extension_hook,
-                origins=route.allowed_origins or server._app.allowed_origins,
+                origins=self._origins(route),
             )
         except Refused as refusal:
             self._refuse(refusal.response, refusal.reason)
@@ -384,6 +390,8 @@ class ServerHandshake(asyncio.Protocol):
     def too_slow(self) -> None:
         """``open_timeout`` has passed."""
         if self._transport is not None and self._head is not None:
+            if self._task is not None:
+                self._task.cancel()
             self._refuse(Response(408, "the request did not arrive within open_timeout\n"), "open_timeout")
 
     def abort(self) -> None:
@@ -404,72 +412,25 @@ async def bind_tcp(
     server: Server, host: str | None, port: int, ssl: _ssl.SSLContext | None, backlog: int, reuse_port: bool | None
 ) -> list[asyncio.AbstractServer]:
     """Listen on every address of *host*; with port 0 all get the port that the first one got."""
-    infos = await _resolve(server._loop, host, port)
-    tries = 1 if port or len(infos) == 1 else _PORT_TRIES
-    while True:
-        try:
-            sockets = _bound(infos, port, reuse_port)
-            break
-        except OSError as error:
-            # The port that was free at the first address may be taken at another one.
-            tries -= 1
-            if error.errno != errno.EADDRINUSE or not tries:
-                raise
+    sockets = await bound(server._loop, host, port, reuse_port)
+    serving: list[asyncio.AbstractServer] = []
     try:
-        return [await serve_socket(server, sock, ssl, backlog) for sock in sockets]
-    except BaseException:
         for sock in sockets:
+            serving.append(await serve_socket(server, sock, ssl, backlog))
+    except BaseException:
+        for one in serving:
+            one.close()
+        for sock in sockets[len(serving) :]:
             sock.close()
         raise
-
-
-def _bound(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, proto, _, address in infos:
-            sock = socket.socket(family, kind, proto)
-            sockets.append(sock)
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port == 0 and len(sockets) > 1:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sock.bind(address)
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-async def _resolve(loop: asyncio.AbstractEventLoop, host: str | None, port: int) -> list[Any]:
-    infos = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    unique = list(dict.fromkeys(infos))
-    if host is None or host == "localhost":
-        # A machine may resolve ::1 and have no IPv6.
-        unique = [info for info in unique if _usable(info)] or unique
-    return unique
-
-
-def _usable(info: Any) -> bool:
-    if info[0] != socket.AF_INET6:
-        return True
-    try:
-        with socket.socket(info[0], info[1], info[2]) as probe:
-            probe.bind((info[4][0], 0, *info[4][2:]))
-    except OSError:
-        return False
-    return True
+    return serving
 
 
 async def serve_socket(
     server: Server, sock: socket.socket, ssl: _ssl.SSLContext | None, backlog: int
 ) -> asyncio.AbstractServer:
     """Accept on a bound socket."""
-    _keep_alive(sock)
+    keep_alive(sock)
     return await server._loop.create_server(
         lambda: ServerHandshake(server, ssl is not None), sock=sock, ssl=ssl, backlog=backlog, start_serving=True
     )
@@ -484,17 +445,3 @@ async def bind_unix(
             lambda: ServerHandshake(server, ssl is not None), path, ssl=ssl, backlog=backlog
         )
     ]
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """TCP keepalive on the listening socket: Linux gives it to every accepted one, at no cost per connection."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    for level, name, value in (
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    ):
-        if hasattr(socket, name):
-            sock.setsockopt(level, getattr(socket, name), value)

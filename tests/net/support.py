@@ -283,7 +283,7 @@ async def raw_server(serve: Callable[[RawPeer], Awaitable[None]], **options: Any
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.add(asyncio.create_task(one(reader, writer)))
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0, **options)
+    server = await asyncio.start_server(begin, "127.0.0.1", 0, backlog=512, **options)
     try:
         yield server.sockets[0].getsockname()[1]
         await soon(asyncio.gather(*running))

@@ -92,11 +92,14 @@ async def test_open_timeout_bounds_the_wait_for_an_answer() -> None:
     assert isinstance(raised.value.__cause__, TimeoutError)
 
 
-async def test_open_timeout_may_be_a_default_of_the_client() -> None:
+@pytest.mark.parametrize(
+    "config", [HttpConfig(open_timeout=0.05), HttpConfig(policy=WebSocketPolicy(open_timeout=0.05))]
+)
+async def test_open_timeout_may_be_a_default_of_the_client(config: HttpConfig) -> None:
     async def silent(peer: RawPeer) -> None:
         await peer.rest()
 
-    client = http_client(HttpConfig(policy=WebSocketPolicy(open_timeout=0.05)))
+    client = http_client(config)
     async with raw_server(silent) as port:
         with pytest.raises(WebSocketConnectionException, match=r"open_timeout=0\.05"):
             await client.websocket(f"ws://127.0.0.1:{port}/").discard().connect()

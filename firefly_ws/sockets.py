@@ -1,0 +1,89 @@
+"""Sockets before a loop has them: addresses, binding, TCP options. Knows neither servers nor protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from typing import Any
+
+__all__ = ["bound", "keep_alive"]
+
+_PORT_TRIES = 16
+
+
+async def bound(
+    loop: asyncio.AbstractEventLoop, host: str | None, port: int, reuse_port: bool | None
+) -> list[socket.socket]:
+    """A socket bound to each address of *host*; with port 0 all get the port that the first one got."""
+    infos = await _resolve(loop, host, port)
+    tries = 1 if port or len(infos) == 1 else _PORT_TRIES
+    while True:
+        try:
+            return _bind(infos, port, reuse_port)
+        except OSError as error:
+            # The port that was free at the first address may be taken at another one.
+            tries -= 1
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
+
+
+def _bind(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, proto, _, address in infos:
+            sock = socket.socket(family, kind, proto)
+            sockets.append(sock)
+            sock.setblocking(False)
+            if os.name == "posix":  # on Windows it would let two servers share a port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if port == 0 and len(sockets) > 1:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sock.bind(address)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str | None, port: int) -> list[Any]:
+    infos = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unique = list(dict.fromkeys(infos))
+    if host is None or host == "localhost":
+        # A machine may resolve ::1 and have no IPv6.
+        unique = [info for info in unique if _usable(info)] or unique
+    return unique
+
+
+def _usable(info: Any) -> bool:
+    if info[0] != socket.AF_INET6:
+        return True
+    try:
+        with socket.socket(info[0], info[1], info[2]) as probe:
+            probe.bind((info[4][0], 0, *info[4][2:]))
+    except OSError:
+        return False
+    return True
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """TCP keepalive: idle 60 s, then 3 probes 10 s apart.
+
+    Linux gives a listening socket's to every accepted one, at no cost per connection.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    ):
+        if hasattr(socket, name):
+            sock.setsockopt(level, getattr(socket, name), value)
