@@ -35,7 +35,7 @@ bench: $(VENV)/.built $(VENV)/.extra-bench
 lint: $(VENV)/.built $(VENV)/.extra-lint $(VENV)/.extra-test
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(VENV)/bin/cython-lint firefly_ws
+	@PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint --max-line-length=120 firefly_ws
 
 clean:
 	@rm -rf $(VENV) .cache build dist firefly_ws.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

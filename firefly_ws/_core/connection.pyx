@@ -21,7 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
 from .deflate cimport Deflate
-from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
+from .delivery cimport DEAD, DRAINING, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
 from .messages cimport Messages
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink, Parser
@@ -365,7 +365,6 @@ cdef class Connection(Sender):
 
     cdef int gone(self, object error) except -1:
         """The transport is gone."""
-        cdef Wait wait
         if self.lost:
             return 0
         self.lost = True

@@ -201,7 +201,6 @@ cdef class Messages(FrameSink):
 
     cdef int append(self, const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked) except -1:
         cdef uint8_t* place
-        cdef long long limit
         if self.compressed:
             return self.append_inflated(_unmasked(data, size, mask, masked))
         if size == 0:

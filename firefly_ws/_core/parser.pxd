@@ -38,5 +38,3 @@ cdef class Parser:
     cdef int begin_frame(self, wire_head* head) except -1
     cdef int end_frame(self) except -1
     cdef int check(self, int first, bint masked, uint64_t length) except -1
-
-

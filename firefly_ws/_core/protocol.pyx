@@ -9,7 +9,6 @@ import asyncio
 import socket
 
 from .connection cimport Connection
-from .parser cimport Parser
 
 _PLAIN = {"TCPTransport", "UnixTransport", "_SelectorSocketTransport"}
 

@@ -9,7 +9,6 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
-from .deflate cimport Deflate
 from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, Delivery, monotonic
 from .frames cimport Frame
 from .outbox cimport Outbox
