@@ -441,6 +441,7 @@ cdef class Connection(Sender):
                 self.watch(result)
                 return 0
         self.told = 4
+        self.hold |= DEAD
         self.parser = None
         self.messages = None
         if self.finished is not None:

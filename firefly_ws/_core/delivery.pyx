@@ -103,6 +103,8 @@ cdef class Delivery(MessageSink):
         """*size* bytes were read into `large_buffer`."""
         self.bytes_read += size
         self.read_at = monotonic()
+        if self.parser is None:
+            return 0
         self.enter()
         try:
             self.work -= size

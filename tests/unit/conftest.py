@@ -30,7 +30,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Main], None]:
             errors: list[Any] = []
             runner.get_loop().set_exception_handler(lambda loop, context: errors.append(context))
             runner.run(checked())
-            gc.collect()
+            gc.collect(1)  # the young ones: all of a test run takes longer than the tests
         assert errors == []
 
     return runs
