@@ -135,6 +135,7 @@ class ServerMethods:
         _check("path", path, (str, bytes, os.PathLike, type(None)), "a path or None")
         _check("reuse_port", reuse_port, (bool, type(None)), "a bool or None")
         if sock is not None:
+            _check_listenable(sock)
             what = f"{sock!r}"
 
             def binding(server: Server) -> Any:
@@ -164,6 +165,16 @@ class ServerMethods:
             return (await Server(app, running, what)._start(binding)).threadsafe
 
         return submit(start, what=f"listening on {what}").result()
+
+
+def _check_listenable(sock: socket.socket) -> None:
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock={sock!r} must be a stream socket")
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return  # as it must be
+    raise ValueError(f"sock={sock!r} is connected, to {peer!r}; it must be bound, or as made")
 
 
 async def _one(listening: Any) -> list[Any]:

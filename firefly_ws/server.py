@@ -160,6 +160,8 @@ class Server:
         if isinstance(code, CloseReason):
             code, reason = code
         close_payload(code, reason)
+        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, (int, float))):
+            raise TypeError(f"grace={grace!r} must be a number of seconds, or None to wait for ever")
         if grace is not None and not grace >= 0:
             raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
         if (closer := asyncio.current_task(self._loop)) is not None:
