@@ -185,7 +185,8 @@ async def _upgrade(target: Target, handshake: ClientHandshake) -> WebSocketConne
             "to trust another authority pass .ssl(context)"
         ) from error
     except (OSError, _ssl.CertificateError) as error:
-        raise WebSocketConnectionException(f"cannot connect to {url}: TLS failed: {error}") from error
+        what = str(error) or "the server ended the connection"
+        raise WebSocketConnectionException(f"cannot connect to {url}: TLS failed: {what}") from error
     except BaseException:
         sock.close()
         raise

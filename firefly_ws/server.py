@@ -434,7 +434,11 @@ async def serve_socket(
     """Accept on a bound socket."""
     keep_alive(sock)
     return await server._loop.create_server(
-        lambda: ServerHandshake(server, ssl is not None), sock=sock, ssl=ssl, backlog=backlog, start_serving=True
+        lambda: ServerHandshake(server, ssl is not None),
+        sock=sock,
+        backlog=backlog,
+        start_serving=True,
+        **_tls(server, ssl),
     )
 
 
@@ -444,6 +448,14 @@ async def bind_unix(
     """Listen on a unix socket."""
     return [
         await server._loop.create_unix_server(
-            lambda: ServerHandshake(server, ssl is not None), path, ssl=ssl, backlog=backlog
+            lambda: ServerHandshake(server, ssl is not None), path, backlog=backlog, **_tls(server, ssl)
         )
     ]
+
+
+def _tls(server: Server, context: _ssl.SSLContext | None) -> dict[str, Any]:
+    """Options for the loop: its own limit for TLS handshakes is a minute."""
+    if context is None:
+        return {}
+    seconds = server._app.default_policy.open_timeout
+    return {"ssl": context, "ssl_handshake_timeout": None if seconds is None else max(seconds, 0.001)}

@@ -42,8 +42,12 @@ class Authority:
 
     def client_context(self) -> ssl.SSLContext:
         """Verifies, and trusts this authority alone."""
-        pem = self._own.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cadata=self.pem)
+
+    @property
+    def pem(self) -> str:
+        """Its own certificate."""
+        return self._own.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, *names: str, expired: bool = False) -> Issued:
         """A certificate for host names and addresses."""
