@@ -5,22 +5,14 @@ Each script uses `small_server` for something that is open. What a signal hits i
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
-import textwrap
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import pytest
+from script import Start, scripts
 
-import firefly_ws.runtime
-
-LIMIT = 30.0  # seconds, for a whole script
-ROOTS = (Path(firefly_ws.runtime.__file__).parents[1], Path(__file__).parent)
 BEGIN = """
 import asyncio, concurrent.futures, os, signal, socket, sys, threading, time
 from firefly_ws.runtime import background, run, runtime_of, submit
@@ -34,72 +26,10 @@ NO_LATE_THREADS = (3, 12) <= sys.version_info[:3] < (3, 12, 3)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
 
-class Script:
-    """A running script; killed when it lives longer than ``LIMIT``."""
-
-    def __init__(self, text: str, *options: str, stdin: str = "", **environment: str) -> None:
-        path = os.pathsep.join(str(root) for root in ROOTS)
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", *options, "-c", BEGIN + textwrap.dedent(text)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent,  # which -c puts first on the path
-            env={**os.environ, "PYTHONPATH": path, **environment},
-        )
-        self.timer = threading.Timer(LIMIT, self.process.kill)
-        self.timer.start()
-        self.said: list[str] = []
-        assert self.process.stdin is not None
-        self.process.stdin.write(stdin)
-        self.process.stdin.close()
-        self.process.stdin = None
-
-    def __enter__(self) -> Script:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.timer.cancel()
-        self.timer.join()
-        self.process.kill()
-        self.process.communicate()
-
-    def until(self, line: str) -> None:
-        """Read what it says up to ``line``."""
-        assert self.process.stdout is not None
-        for said in self.process.stdout:
-            self.said.append(said.rstrip("\n"))
-            if self.said[-1] == line:
-                return
-        raise AssertionError(f"ended without saying {line!r}: {self.end()}")
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, list[str], str]:
-        """Wait for its end: exit code, all that it said, and stderr."""
-        rest, errors = self.process.communicate()
-        return self.process.returncode, self.said + rest.splitlines(), errors
-
-
-Start = Callable[..., Script]
-
-
 @pytest.fixture
 def start() -> Iterator[Start]:
-    scripts: list[Script] = []
-
-    def begin(text: str, *options: str, stdin: str = "", **environment: str) -> Script:
-        scripts.append(Script(text, *options, stdin=stdin, **environment))
-        return scripts[-1]
-
-    yield begin
-    for script in scripts:
-        with script:
-            pass
+    with scripts(BEGIN) as start:
+        yield start
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
