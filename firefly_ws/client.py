@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl as _ssl
 from collections.abc import Awaitable, Callable, Generator
@@ -209,7 +210,8 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, url: W
         sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
     except OSError as error:
         failed = WebSocketConnectionException(
-            f"cannot connect to {url}: {host} port {port}: {error.strerror or error}"
+            # The loop's own text repeats the address and leaves the reason out.
+            f"cannot connect to {url}: {host} port {port}: {os.strerror(error.errno) if error.errno else error}"
         )
         failed.errno = error.errno
         raise failed from error

@@ -128,7 +128,7 @@ async def test_a_socket_that_cannot_listen(kind: str) -> None:
 
 async def test_a_refused_connection(unused_tcp_port: int) -> None:
     error = await cannot_connect(f"ws://127.0.0.1:{unused_tcp_port}/")
-    assert f"127.0.0.1 port {unused_tcp_port}" in str(error)
+    assert f"127.0.0.1 port {unused_tcp_port}: Connection refused" in str(error)
     assert error.errno == errno.ECONNREFUSED
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
