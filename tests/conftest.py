@@ -1,1 +1,22 @@
-"""Puts this directory on the import path, so that tests share `judge` and `wire_cases`; knows no fixture."""
+"""Puts this directory on the import path, so that tests share `judge` and `wire_cases`; begins early what is slow."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "begun_early(begin): begin() is called before the first test; the last")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("begun_early") is not None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A program that mostly waits does so beside the other tests."""
+    if not session.config.option.collectonly:
+        for item in session.items:
+            marker = item.get_closest_marker("begun_early")
+            if marker is not None:
+                marker.kwargs["begin"]()

@@ -1,0 +1,202 @@
+"""Every file of examples/ is run as a user runs it, as a script of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import firefly_ws
+from firefly_ws import http_client
+
+ROOT = Path(firefly_ws.__file__).parents[1]
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LIMIT = 30.0
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends servers with POSIX signals")
+
+
+def begin(path: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start an example; what it prints comes as it prints it, warnings are errors."""
+    return subprocess.Popen(
+        # As `python FILE`, where Ctrl-C is not ignored, as it is in the background of a shell.
+        [sys.executable, "-W", "error", "-c", AS_IN_A_TERMINAL, str(path), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+    )
+
+
+AS_IN_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-W", "error", *sys.argv[1:]])
+"""
+
+
+@contextmanager
+def server(name: str) -> Iterator[str]:
+    """An example that serves, on a free port; gives its first line, and at the end stops it with Ctrl-C."""
+    process = begin(EXAMPLES / name, "0")
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=LIMIT) == ("", "")
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ending(process: subprocess.Popen[str]) -> tuple[int, list[str], str]:
+    """Exit code, lines and stderr of an example that ends by itself."""
+    try:
+        lines, errors = process.communicate(timeout=LIMIT)
+        return process.returncode, lines.splitlines(), errors
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(name: str, *arguments: str) -> tuple[int, list[str], str]:
+    return ending(begin(EXAMPLES / name, *arguments))
+
+
+def url_in(line: str) -> str:
+    found = re.search(r"ws://127\.0\.0\.1:\d+/", line)
+    assert found, line
+    return found[0]
+
+
+# --- ten messages
+
+
+@cache
+def ten_messages() -> subprocess.Popen[str]:
+    """The document's program on a free port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    text = (EXAMPLES / "ten_messages.py").read_text()
+    assert "8090" in text
+    copy = Path(tempfile.mkdtemp()) / "ten_messages.py"
+    copy.write_text(text.replace("8090", f"{port}"))
+    return begin(copy, TZ="UTC", LC_ALL="C")
+
+
+@pytest.mark.begun_early(begin=ten_messages)
+def test_ten_messages_prints_twenty_lines_in_the_documents_format_and_ends_by_itself() -> None:
+    process = ten_messages()
+    code, lines, errors = ending(process)
+    shutil.rmtree(Path(process.args[-1]).parent)  # type: ignore[index, arg-type]
+    assert (code, errors) == (0, "")
+    assert len(lines) == 20
+    assert {lines[0][:6], lines[1][:6]} == {"Server", "Client"}
+    for side in ("Server", "Client"):
+        theirs = [line for line in lines if line.startswith(side)]
+        times = []
+        for number, line in enumerate(theirs, 1):
+            date = r"(\w{3} \w{3} \d\d \d\d:\d\d:\d\d UTC \d{4})"
+            found = re.fullmatch(rf"{side}\. message: {number}, time: {date}", line)
+            assert found, line
+            times.append(time.mktime(time.strptime(found[1], "%a %b %d %H:%M:%S UTC %Y")))
+        assert len(times) == 10
+        # One a second: nine seconds from the first to the last.
+        assert 8 <= times[-1] - times[0] <= 12
+
+
+# --- echo
+
+
+def test_echo_server_and_echo_client() -> None:
+    with server("echo_server.py") as line:
+        assert line.startswith("echo at ")
+        url = url_in(line)
+        code, lines, errors = run("echo_client.py", url, "hello", "ä€😀")
+        assert (code, errors) == (0, "")
+        assert sorted(lines) == ["RECEIVED: hello", "RECEIVED: ä€😀", "SENT: hello", "SENT: ä€😀"]
+        assert lines.index("RECEIVED: hello") < lines.index("RECEIVED: ä€😀")
+        assert run("echo_client.py", url, "one") == (0, ["SENT: one", "RECEIVED: one"], "")
+        assert run("echo_client.py", url) == (0, [], "")
+
+
+def test_the_echo_server_takes_every_origin_and_binary_messages() -> None:
+    async def talk(url: str) -> bytes:
+        got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        client = http_client().websocket(url).origin("https://elsewhere.example")
+        async with client.on_binary(lambda data, connection: got.set_result(data)).connect() as connection:
+            connection.send(b"\0\xff" * 1000)
+            async with asyncio.timeout(LIMIT):
+                return await got
+
+    with server("echo_server.py") as line:
+        assert asyncio.run(talk(url_in(line))) == b"\0\xff" * 1000
+
+
+def test_the_echo_client_says_why_it_cannot_connect() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        code, lines, errors = run("echo_client.py", f"ws://127.0.0.1:{port}/", "hello")
+    assert (code, lines) == (1, [])
+    assert errors == f"cannot connect to ws://127.0.0.1:{port}/: 127.0.0.1 port {port}: Connection refused\n"
+
+
+# --- chat
+
+
+def test_chat_tells_each_room_what_its_members_say() -> None:
+    async def talk(url: str) -> None:
+        heard: dict[str, asyncio.Queue[str]] = {}
+
+        def enter(room: str, name: str) -> object:
+            queue = heard[name] = asyncio.Queue()
+            client = http_client().websocket(f"{url}room/{room}?name={name}")
+            return client.on_text(lambda text, connection: queue.put_nowait(text)).connect()
+
+        async def hears(name: str, text: str) -> None:
+            async with asyncio.timeout(LIMIT):
+                assert await heard[name].get() == text
+
+        ada = await enter("garden", "ada")
+        await hears("ada", "welcome, ada")
+        eve = await enter("attic", "eve")
+        await hears("eve", "welcome, eve")
+        bob = await enter("garden", "bob")
+        await hears("bob", "welcome, bob")
+        await hears("ada", "bob came in")
+        ada.send("hello, bob")
+        await hears("bob", "ada: hello, bob")
+        bob.send("hello, ada")
+        await hears("ada", "bob: hello, ada")
+        await bob.close()
+        await hears("ada", "bob left")
+        ada.send("x" * 4097)
+        assert (await ada.wait_closed()).code == 1009
+        await eve.close()
+        assert all(queue.empty() for queue in heard.values())
+
+    with server("chat.py") as line:
+        assert line.startswith("chat at ")
+        asyncio.run(talk(url_in(line)))
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in text
