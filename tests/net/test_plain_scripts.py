@@ -15,6 +15,8 @@ from support import raw_client, soon, upgrade
 BEGIN = """
 import asyncio, os, signal, sys, threading, time
 from firefly_ws import *
+from firefly_ws.runtime import submit
+from small_server import behind_the_last_line
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def say(*words):
     print(*words, flush=True)
@@ -230,7 +232,10 @@ def next_line(script: Script, begin: str) -> str:
 async def test_a_signal_ends_a_script_and_its_clients_get_1001(start: Start, number: int) -> None:
     script = start("""
         server = http_server().websocket("/").on_close(lambda c, reason: say(reason)).listen("127.0.0.1", 0)
-        say("port", server.port)
+        async def tell():
+            await behind_the_last_line()
+            say("port", server.port)
+        submit(tell)
     """)
     code, said, errors = await closed_with(script, number)
     assert (code, said[1:], errors) == (0, ["1001 (GOING_AWAY)"] * 3, "")
@@ -265,7 +270,10 @@ def test_a_signal_reaches_a_client_that_waits_for_its_server(start: Start) -> No
     script = start("""
         server = http_server().websocket("/").on_close(lambda c, reason: say("server", reason)).listen("127.0.0.1", 0)
         client = http_client().websocket(f"ws://127.0.0.1:{server.port}/").discard()
-        client.on_accept(lambda connection: say("open")).on_close(lambda c, reason: say("client", reason)).connect()
+        async def tell(connection):
+            await behind_the_last_line()
+            say("open")
+        client.on_accept(tell).on_close(lambda c, reason: say("client", reason)).connect()
     """)
     script.until("open")
     script.signal(signal.SIGINT)
