@@ -141,7 +141,8 @@ class ServerMethods:
             def binding(server: Server) -> Any:
                 return _one(serve_socket(server, sock, context, backlog))
         elif path is not None:
-            name = what = os.fspath(path)
+            name = os.fsdecode(path)
+            what = name.replace("\0", "@")  # as Linux writes abstract ones
 
             def binding(server: Server) -> Any:
                 return bind_unix(server, name, context, backlog)

@@ -90,6 +90,9 @@ class Connecting:
         self._awaited = True
         return self._task.__await__()
 
+    def __repr__(self) -> str:
+        return f"<connecting to {self._target.url}{', ended' if self._task.done() else ''}>"
+
     def done(self) -> bool:
         """Whether it has ended."""
         return self._task.done()

@@ -24,7 +24,7 @@ from .http.request import Request
 from .http.response import Response
 from .per_loop import runtime_of
 from .settled import settled
-from .sockets import bound, keep_alive
+from .sockets import bound, bound_unix, keep_alive, remove_unix
 from .turns import turn_of
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Server:
         self._opened = 0
         self._refused = 0
         self._addresses: tuple[Any, ...] = ()
+        self._remove_file: Callable[[], None] = _nothing
 
     # --- beginning
 
@@ -180,6 +181,8 @@ class Server:
 
     def abort(self) -> None:
         """End everything now."""
+        if self._starting is not None:
+            self._starting.cancel()
         for server in self._servers:
             server.close()
         for handshake in list(self._waiting):
@@ -222,6 +225,7 @@ class Server:
 
     def _finish(self) -> None:
         self._servers = []
+        self._remove_file()
         self._handshaking.clear()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -232,6 +236,10 @@ class Server:
         self._connections.discard(connection)
         if not self._connections:
             self._end_quiet()
+
+
+def _nothing() -> None:
+    """No file to remove."""
 
 
 def _too_slow(handshake: Hashable) -> None:
@@ -445,12 +453,18 @@ async def serve_socket(
 async def bind_unix(
     server: Server, path: str, ssl: _ssl.SSLContext | None, backlog: int
 ) -> list[asyncio.AbstractServer]:
-    """Listen on a unix socket."""
-    return [
-        await server._loop.create_unix_server(
-            lambda: ServerHandshake(server, ssl is not None), path, backlog=backlog, **_tls(server, ssl)
-        )
-    ]
+    """Listen on a unix socket; its file ends with the server."""
+    sock = bound_unix(path)
+    try:
+        server._remove_file = remove_unix(sock)
+        return [
+            await server._loop.create_unix_server(
+                lambda: ServerHandshake(server, ssl is not None), sock=sock, backlog=backlog, **_tls(server, ssl)
+            )
+        ]
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _tls(server: Server, context: _ssl.SSLContext | None) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
+import stat
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["bound", "keep_alive"]
+__all__ = ["bound", "bound_unix", "keep_alive", "remove_unix"]
 
 _PORT_TRIES = 16
 
@@ -50,6 +53,43 @@ def _bind(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.s
             sock.close()
         raise
     return sockets
+
+
+def bound_unix(path: str) -> socket.socket:
+    """A unix socket at *path*; one that an ended program has left there is replaced, one that is listened on is not."""
+    if not path.startswith("\0"):  # Linux's abstract ones are no files
+        try:
+            stale = stat.S_ISSOCK(os.stat(path).st_mode)
+        except OSError:
+            stale = False
+        if stale:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                if probe.connect_ex(path) == errno.ECONNREFUSED:
+                    os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def remove_unix(sock: socket.socket) -> Callable[[], None]:
+    """What removes the file of a bound unix socket, unless it is another one's by then."""
+    path = sock.getsockname()
+    if not isinstance(path, str):
+        return lambda: None
+    made = os.stat(path)
+
+    def remove() -> None:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(path), made):
+                os.unlink(path)
+
+    return remove
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str | None, port: int) -> list[Any]:

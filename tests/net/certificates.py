@@ -28,6 +28,20 @@ class Issued:
         return context
 
 
+# What an authority's key is for.
+SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """Signs certificates, into files below *directory*."""
 
@@ -36,9 +50,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._count = 0
-        self._own = self._signed(
-            self._name, self._key, DAY, x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
+        self._own = self._signed(self._name, self._key, DAY, x509.BasicConstraints(ca=True, path_length=None), SIGNS)
 
     def client_context(self) -> ssl.SSLContext:
         """Verifies, and trusts this authority alone."""
@@ -54,7 +66,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives = x509.SubjectAlternativeName([_general(name) for name in names])
-        signed = self._signed(subject, key, -DAY if expired else DAY, alternatives, critical=False)
+        signed = self._signed(subject, key, -DAY if expired else DAY, alternatives)
         self._count += 1
         base = self._directory / f"{self._count}-{names[0]}"
         certificate, keyfile = base.with_suffix(".pem"), base.with_suffix(".key")
@@ -71,12 +83,11 @@ class Authority:
         subject: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         until: datetime.timedelta,
-        extension: x509.ExtensionType,
-        *,
-        critical: bool,
+        *extensions: x509.ExtensionType,
     ) -> x509.Certificate:
+        """With all that RFC 5280 asks for: Python 3.13 and later refuse what leaves any of it out."""
         now = datetime.datetime.now(datetime.UTC)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
@@ -84,9 +95,12 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * DAY)
             .not_valid_after(now + until)
-            .add_extension(extension, critical=critical)
-            .sign(self._key, hashes.SHA256())
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=not isinstance(extension, x509.SubjectAlternativeName))
+        return builder.sign(self._key, hashes.SHA256())
 
 
 def _general(name: str) -> x509.GeneralName:

@@ -92,15 +92,6 @@ async def test_a_host_to_listen_on_that_is_not_ours() -> None:
     assert error.errno == errno.EADDRNOTAVAIL
 
 
-async def test_a_unix_socket_where_there_is_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("mine")
-    error = await cannot_listen(path=path)
-    assert str(path) in str(error)
-    assert error.errno in (errno.EADDRINUSE, errno.EEXIST)
-    assert path.read_text() == "mine"
-
-
 async def test_a_unix_socket_whose_path_is_too_long(tmp_path: Path) -> None:
     assert "x" * 200 in str(await cannot_listen(path=tmp_path / ("x" * 200)))
 
