@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from ._core.done import DONE, Done
 from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, PingFrame, PongFrame, TextFrame
-from .builder import HttpClient, HttpConfig, HttpServer, WebSocketClient, WebSocketRoute, http_client, http_server
+from .client_builder import HttpClient, WebSocketClient, http_client
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
+from .config import HttpConfig
 from .connection import WebSocketConnection
 from .errors import (
     ConnectionClosed,
@@ -33,6 +34,7 @@ from .http.response import Response
 from .policy import WebSocketPolicy
 from .runtime import run
 from .server import Server
+from .server_builder import HttpServer, WebSocketRoute, http_server
 
 __version__ = "0.1.0"
 

@@ -30,7 +30,7 @@ from .turns import turn_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from .builder import HttpServer, WebSocketRoute
+    from .server_builder import HttpServer, WebSocketRoute
 
 __all__ = ["Server"]
 

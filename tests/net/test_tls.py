@@ -27,7 +27,7 @@ from support import (
     url_of,
 )
 
-from firefly_ws import HttpConfig, Server, WebSocketConnectionException, builder, http_client, http_server
+from firefly_ws import HttpConfig, Server, WebSocketConnectionException, client_builder, http_client, http_server
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def ours(authority: Authority) -> Issued:
 @pytest.fixture(autouse=True)
 def system_authorities(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default context as a machine has it: it verifies, and knows none of our authorities."""
-    monkeypatch.setattr(builder, "_context", None)
+    monkeypatch.setattr(client_builder, "_context", None)
 
 
 async def listening(secure: Any, key: Any = None, **config: Any) -> Server:

@@ -1,0 +1,77 @@
+"""What the builders of both ends share: the defaults of a server or a client, and checks of what both are given."""
+
+from __future__ import annotations
+
+import ssl as _ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+from .extensions.base import Extension
+from .options import check_extensions
+from .policy import WebSocketPolicy
+
+__all__ = ["HttpConfig", "check", "check_config", "check_context", "check_port"]
+
+# None is a value: it switches the limit off.
+_OF_POLICY: Any = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpConfig:
+    """Defaults of a server or a client. Sizes are bytes, times are seconds, ``None`` switches a limit off.
+
+    ``policy`` and ``extensions`` hold for routes and connections that set none of their
+    own; ``ssl`` is the context for TLS. The three limits that follow are fields of the
+    policy, written shorter: on a server they hold before a route is known.
+    """
+
+    policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
+    extensions: tuple[str | Extension, ...] | None = None
+    ssl: _ssl.SSLContext | None = None
+    max_header_size: int | None = _OF_POLICY
+    max_header_count: int | None = _OF_POLICY
+    open_timeout: float | None = _OF_POLICY
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy, WebSocketPolicy):
+            raise TypeError(f"policy={self.policy!r} must be a WebSocketPolicy")
+        check_context(self.ssl, optional=True)
+        if self.extensions is not None:
+            object.__setattr__(self, "extensions", check_extensions(self.extensions))
+        names = ("max_header_size", "max_header_count", "open_timeout")
+        given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
+        if given:
+            object.__setattr__(self, "policy", self.policy.replace(**given))
+        for name in names:
+            object.__setattr__(self, name, getattr(self.policy, name))
+
+
+def check_config(config: object) -> HttpConfig:
+    """*config*, or the defaults where there is none; ``TypeError`` for anything else."""
+    if config is None:
+        return HttpConfig()
+    if not isinstance(config, HttpConfig):
+        raise TypeError(f"config={config!r} must be an HttpConfig, not {type(config).__name__}")
+    return config
+
+
+def check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
+    """``TypeError`` where *value* is no *kind*; *what* says what it must be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}={value!r} must be {what}, not {type(value).__name__}")
+
+
+def check_port(port: object, least: int) -> None:
+    """``ValueError`` for a port below *least* or above 65535."""
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port={port!r} must be an int")
+    if not least <= port <= 65535:
+        raise ValueError(f"port={port!r} must be {least} to 65535")
+
+
+def check_context(context: object, *, optional: bool) -> None:
+    """``TypeError`` for anything but an `ssl.SSLContext` (or ``None``, where it is optional)."""
+    if context is None and optional:
+        return
+    if not isinstance(context, _ssl.SSLContext):
+        raise TypeError(f"ssl={context!r} must be an ssl.SSLContext, not {type(context).__name__}")
