@@ -274,7 +274,7 @@ class ClientHandshake(asyncio.Protocol):
         settings = target.settings
         connection = WebSocketConnection(
             target.owner,
-            settings.policy,
+            settings.limits,
             _with_first(settings.callbacks, self._first),
             Steps(loop),
             turn_of(loop),

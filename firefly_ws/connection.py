@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ._core.connection import Connection
 from ._core.delivery import Callbacks
+from ._core.limits import Limits
 from ._core.outbox import Turn
 from ._core.steps import Steps
 from .codes import CloseReason
@@ -67,7 +68,7 @@ class WebSocketConnection(Connection):
     def __init__(
         self,
         owner: Owner,
-        policy: WebSocketPolicy,
+        limits: Limits,
         callbacks: Callbacks,
         steps: Steps,
         turn: Turn,
@@ -82,10 +83,10 @@ class WebSocketConnection(Connection):
     ) -> None:
         deflate = None
         for extension in agreement.extensions:
-            deflate = extension.codec(is_client, policy.compression_threshold)
-        super().__init__(policy, callbacks, steps, turn, is_client=is_client, deflate=deflate)
+            deflate = extension.codec(is_client, limits.policy.compression_threshold)
+        super().__init__(limits, callbacks, steps, turn, is_client, deflate)
         self.id = next(_ids)
-        self.policy = policy
+        self.policy = limits.policy
         self.request = request
         self.response = response
         self.is_secure = is_secure

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ._core.delivery import Callbacks
+from ._core.limits import Limits
 from .extensions.base import Extension
 from .extensions.registry import resolve
 from .policy import WebSocketPolicy
@@ -29,6 +30,7 @@ class Settings:
 
     callbacks: Callbacks
     policy: WebSocketPolicy
+    limits: Limits
     extensions: tuple[Extension, ...] | None
     sub_protocols: tuple[str, ...]
 
@@ -159,9 +161,11 @@ class ConnectionOptions:
             for slot, callback in self._callbacks.items():
                 setattr(callbacks, slot, callback)
             self._seen = self._defaults.changes
+            policy = self._current_policy()
             self._settings = Settings(
                 callbacks,
-                self._current_policy(),
+                policy,
+                Limits(policy),
                 self._defaults.default_extensions if self._extensions is None else self._extensions,
                 self._sub_protocols,
             )

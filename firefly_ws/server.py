@@ -356,7 +356,7 @@ class ServerHandshake(asyncio.Protocol):
         agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
         connection = WebSocketConnection(
             server,
-            settings.policy,
+            settings.limits,
             settings.callbacks,
             server._steps,
             server._turn,

@@ -13,6 +13,7 @@ from firefly_ws import WebSocketPolicy
 from firefly_ws._core.connection import Connection
 from firefly_ws._core.deflate import Deflate
 from firefly_ws._core.delivery import Callbacks
+from firefly_ws._core.limits import Limits
 from firefly_ws._core.outbox import Turn
 from firefly_ws._core.protocol import Protocol
 from firefly_ws._core.steps import Steps
@@ -142,12 +143,12 @@ class Peer:
         self.deflated = deflate is not None
         self.steps = Steps(loop) if steps is None else steps
         self.connection = Connection(
-            (policy or WebSocketPolicy()).replace(**(limits or {})),
+            Limits((policy or WebSocketPolicy()).replace(**(limits or {}))),
             self.callbacks,
             self.steps,
             Turn(loop) if turn is None else turn,
-            is_client=is_client,
-            deflate=deflate,
+            is_client,
+            deflate,
         )
         self.protocol = Protocol(self.connection)
         self.transport = Transport(loop)

@@ -1,4 +1,5 @@
 from .deflate import Deflate
+from .limits import Limits
 from .parser import FrameSink
 
 class MessageSink: ...
@@ -7,10 +8,6 @@ class Messages(FrameSink):
     def __init__(
         self,
         sink: MessageSink,
-        *,
-        text_limit: int | None = None,
-        binary_limit: int | None = None,
-        max_fragments: int | None = None,
+        limits: Limits,
         deflate: Deflate | None = None,
-        options: tuple[str, str] = ("max_message_size", "max_message_size"),
     ) -> None: ...

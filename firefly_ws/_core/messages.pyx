@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from .deflate cimport Deflate
+from .limits cimport Limits
 from .parser cimport FrameSink
 from .wire cimport wire_check_utf8, wire_utf8, wire_xor_copy
 
@@ -100,16 +101,15 @@ cdef class MessageSink:
 
 
 cdef class Messages(FrameSink):
-    """Puts the messages of one direction of one connection together. Limits are bytes, None: none."""
+    """Puts the messages of one direction of one connection together."""
 
-    def __init__(self, MessageSink sink, *, text_limit=None, binary_limit=None, max_fragments=None,
-                 Deflate deflate=None, options=("max_message_size", "max_message_size")):
+    def __init__(self, MessageSink sink, Limits limits not None, Deflate deflate=None):
         self.sink = sink
         self.deflate = deflate
-        self.text_limit = -1 if text_limit is None else text_limit
-        self.binary_limit = -1 if binary_limit is None else binary_limit
-        self.max_fragments = -1 if max_fragments is None else max_fragments
-        self.options = options
+        self.text_limit = limits.text
+        self.binary_limit = limits.binary
+        self.max_fragments = limits.fragments
+        self.options = limits.options
 
     cdef int frame(self, int first, const uint8_t* payload, Py_ssize_t size, uint32_t mask, bint masked) except -1:
         """A frame that is all here."""

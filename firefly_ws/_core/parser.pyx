@@ -41,11 +41,11 @@ cdef class FrameSink:
 cdef class Parser:
     """The parser of one direction of one connection."""
 
-    def __init__(self, FrameSink sink, *, bint expect_masked, int reserved=0x70, max_frame_size=None):
+    def __init__(self, FrameSink sink, bint expect_masked, int reserved=0x70, int64_limit max_frame_size=-1):
         self.sink = sink
         self.expect_masked = expect_masked
         self.reserved = reserved
-        self.max_frame_size = -1 if max_frame_size is None else max_frame_size
+        self.max_frame_size = max_frame_size
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Parse, and return how many bytes were used: all of them, unless the sink said stop."""

@@ -6,11 +6,13 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from .deflate cimport Deflate
+from .limits cimport Limits
 from .messages cimport MessageSink, Messages
 from .parser cimport FrameSink, Parser
 from .wire cimport wire_xor_copy
 
 from ..errors import ProtocolError
+from ..policy import WebSocketPolicy
 
 
 cdef class FrameRecorder(FrameSink):
@@ -69,7 +71,7 @@ cdef class MessageRecorder(MessageSink):
 def frames(pieces, *, bint expect_masked, int reserved=0x70, max_frame_size=None):
     """Feed *pieces* (bytes) to a `Parser`: its frames; raises what it raises."""
     cdef FrameRecorder sink = FrameRecorder()
-    cdef Parser parser = Parser(sink, expect_masked=expect_masked, reserved=reserved, max_frame_size=max_frame_size)
+    cdef Parser parser = Parser(sink, expect_masked, reserved, -1 if max_frame_size is None else max_frame_size)
     cdef bytes piece
     for piece in pieces:
         parser.feed(<const uint8_t*>PyBytes_AS_STRING(piece), len(piece))
@@ -84,10 +86,11 @@ def events(pieces, *, bint expect_masked, Deflate deflate=None, text_limit=None,
     ``("error", close code)``.
     """
     cdef MessageRecorder sink = MessageRecorder()
-    cdef Messages messages = Messages(sink, text_limit=text_limit, binary_limit=binary_limit,
-                                      max_fragments=max_fragments, deflate=deflate)
-    cdef Parser parser = Parser(messages, expect_masked=expect_masked, reserved=0x70 if deflate is None else 0x30,
-                                max_frame_size=max_frame_size)
+    cdef Limits limits = Limits(WebSocketPolicy(
+        max_message_size=None, max_text_message_size=text_limit, max_binary_message_size=binary_limit,
+        max_frame_size=max_frame_size, max_fragments=max_fragments))
+    cdef Messages messages = Messages(sink, limits, deflate)
+    cdef Parser parser = Parser(messages, expect_masked, 0x70 if deflate is None else 0x30, limits.frame)
     cdef bytes piece
     try:
         for piece in pieces:

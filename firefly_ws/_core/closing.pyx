@@ -1,0 +1,278 @@
+# cython: language_level=3
+"""How a connection closes, RFC 6455 §5.5.1 and §7: whose Close, which end of TCP, and by when.
+
+Knows a transport only as something with a descriptor and five methods. The states:
+
+    state       what happens                 then
+    CONNECTING  open()                       OPEN, on_accept
+    OPEN        close()                      send Close, CLOSING, await the peer's
+    OPEN        Close came, callbacks ended  send Close, CLOSING, server: close TCP, client: await EOF
+    OPEN        EOF came, callbacks ended    CLOSING, close TCP
+    OPEN        a rule is broken             (behind the messages before it) send Close, CLOSING, linger
+    OPEN        a callback raised            as close(1011)
+    CLOSING     the peer's Close came        server: close TCP, client: await EOF
+    CLOSING     EOF came                     close TCP
+    CLOSING     close_timeout                abort
+    any         terminate(), drop()          abort; send Close and close TCP
+    any         the transport is gone        CLOSED; on_error, on_close behind the last callback
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport uint8_t
+
+from .delivery cimport DEAD, PAUSED
+from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
+from .steps cimport Wait
+
+import logging
+
+from ..codes import CloseCode, CloseReason
+from .frames import close_payload
+
+cdef object _log = logging.getLogger("firefly_ws")
+
+
+cdef class Closing(Sender):
+    """The states of a connection and the ways from one to the next."""
+
+    def close(self, code=1000, reason=""):
+        """Close with *code* (int or `CloseReason`) and *reason* (at most 123 bytes of UTF-8), RFC 6455 §7.
+
+        Resolves to the final `CloseReason` at the end of TCP; idempotent. Raises
+        `ValueError` for a code that may not be sent.
+        """
+        self.check_thread("close")
+        if isinstance(code, tuple):
+            code, reason = code
+        payload = close_payload(code, reason)
+        if self._state == CONNECTING:
+            self.terminate()
+        elif self._state == OPEN:
+            self.forget()
+            self.send_close(payload, CloseReason(code, reason))
+        return self.wait_closed()
+
+    close_async = close
+
+    def terminate(self):
+        """End TCP at once: nothing more is sent or delivered, the reason is 1006."""
+        self.check_thread("terminate")
+        if self.lost or self._state == CLOSED:
+            return
+        self.forget()
+        self.hold |= DEAD
+        self.rest = None
+        if self._state < CLOSING:
+            self._state = CLOSING
+        self.ending = ENDED_TCP
+        if self.transport is not None:
+            self.outbox.detach()
+            self.transport.abort()
+
+    def drop(self, code=1000, reason=""):
+        """Send Close and end TCP without waiting for the peer's (Kitura's ``drop``)."""
+        self.check_thread("drop")
+        if isinstance(code, tuple):
+            code, reason = code
+        payload = close_payload(code, reason)
+        if self._state == OPEN:
+            self.forget()
+            self.send_close(payload, CloseReason(code, reason))
+        if self._state == CLOSING:
+            self.hold |= DEAD
+            self.rest = None
+            self.end_tcp(CLOSE_FLUSHED)
+
+    def wait_closed(self):
+        """Resolves to the final `CloseReason` at the end of TCP."""
+        if self.closed is None:
+            self.closed = Wait(self.loop)
+            if self.lost:
+                self.closed.resolve(self.close_reason)
+        return self.closed
+
+    cdef int send_close(self, bytes payload, object reason) except -1:
+        """Put our Close behind everything else (RFC 6455 §5.5.1) and wait for what follows from it."""
+        self.close_sent = reason
+        self._state = CLOSING
+        if not self.lost:
+            self.outbox.put(0x88, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
+            self.outbox.flush()
+        if self.terminal != NOTHING:
+            self.end_tcp(self.last_step())
+        else:
+            self.ending = AWAIT_CLOSE
+            if not self.reading and not self.lost:
+                self.reading = True
+                self.set_reading(True)
+            if self.rest is not None:
+                self.schedule()
+        if self.ending != ENDED_TCP:
+            self.start_timer()
+        return 0
+
+    cdef int take_terminal(self) except -1:
+        """What came last takes effect: everything before it has been delivered."""
+        if self._state != OPEN:
+            return 0
+        if self.terminal == CLOSE_CAME:
+            self.send_close(self.close_payload, self.close_received)
+        elif self.terminal == EOF_CAME:
+            self._state = CLOSING
+            self.end_tcp(CLOSE_FLUSHED)
+            if self.ending != ENDED_TCP:
+                self.start_timer()
+        elif self.terminal == RULE_BROKEN:
+            code, text = self.error.code, self.error.close_text
+            self.send_close(close_payload(code, text), CloseReason(code, text))
+        return 0
+
+    cdef int last_step(self) noexcept:
+        """How TCP ends once our Close is out and the peer has nothing to add."""
+        if self.at_eof:
+            return CLOSE_FLUSHED
+        if self.terminal == RULE_BROKEN:
+            return LINGER
+        # RFC 6455 §7.1.1: the server closes first.
+        return AWAIT_EOF if self.is_client else CLOSE_FLUSHED
+
+    cdef int end_tcp(self, int how) except -1:
+        self.ending = how
+        if how == AWAIT_EOF or self.lost:
+            return 0
+        self.outbox.flush()
+        if not self.outbox.blocked:
+            self.written()
+        return 0
+
+    cdef int written(self) except -1:
+        """Everything has left: do what waited for that."""
+        cdef Wait wait
+        cdef list flushing = self.flushing
+        if flushing is not None:
+            self.flushing = None
+            for wait in flushing:
+                wait.resolve(None)
+        if self.lost or self.transport is None:
+            return 0
+        if self.ending == CLOSE_FLUSHED:
+            self.ending = ENDED_TCP
+            self.outbox.detach()
+            self.transport.close()
+        elif self.ending == LINGER:
+            if self.transport.can_write_eof():
+                self.outbox.fd = -1
+                self.transport.write_eof()
+            else:
+                self.ending = ENDED_TCP
+                self.outbox.detach()
+                self.transport.close()
+        return 0
+
+    cdef int start_timer(self) except -1:
+        self.stop_timer()
+        if self.close_timeout is not None and not self.lost:
+            self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
+        return 0
+
+    cdef int stop_timer(self) except -1:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return 0
+
+    def _timed_out(self):
+        self.timer = None
+        if self._state == OPEN and self.terminal:
+            # Callbacks have had their time: answer now, and let on_close wait for them.
+            self.hold &= ~PAUSED
+            self.take_terminal()
+        elif self.lost:
+            self.hold &= ~PAUSED
+            self.schedule()
+        elif self.transport is not None:
+            self.ending = ENDED_TCP
+            self.outbox.detach()
+            self.transport.abort()
+
+    # ---- what the receiving half and the transport tell us -------------------------------------------------------
+
+    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+        """The peer's Close (RFC 6455 §5.5.1): the last thing that is parsed."""
+        self.close_received = CloseReason(CloseCode.NO_STATUS if code is None else code, reason)
+        self.hold |= DEAD
+        if self._state == CLOSING:
+            self.terminal = CLOSE_CAME
+            if self.ending == AWAIT_CLOSE:
+                self.end_tcp(self.last_step())
+        elif self.terminal == NOTHING or self.terminal == EOF_CAME:
+            self.terminal = CLOSE_CAME
+            self.close_payload = payload
+        return 1
+
+    cdef int violated(self, object error) except -1:
+        if self._state == CLOSING:
+            # Our Close is out already; there is no second one.
+            if self.ending == AWAIT_CLOSE:
+                self.terminal = RULE_BROKEN
+                self.end_tcp(self.last_step())
+        elif self.terminal == NOTHING or self.terminal == EOF_CAME:
+            self.terminal = RULE_BROKEN
+            self.error = error
+            _log.debug("%r: %s", self, error)
+        return 0
+
+    cdef int eof(self) except -1:
+        """The peer has ended its side of TCP; what came before it may still wait to be parsed."""
+        self.at_eof = True
+        if self._state == CLOSING:
+            if self.terminal == NOTHING:
+                self.terminal = EOF_CAME
+            if self.ending != ENDED_TCP:
+                self.end_tcp(CLOSE_FLUSHED)
+        elif self.terminal == NOTHING:
+            self.terminal = EOF_CAME
+            if not self.inside:
+                self.settle()
+        return 0
+
+    cdef int settle(self) except -1:
+        Sender.settle(self)
+        if self.terminal and self._state == OPEN and self.timer is None:
+            self.start_timer()
+        return 0
+
+    cdef int set_reading(self, bint on) except -1:
+        if self.transport is not None and self.ending != ENDED_TCP:
+            if on:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+        return 0
+
+    def pause_reading(self):
+        """Deliver nothing more, and read nothing more, until `resume_reading`; no effect once closing."""
+        self.check_thread("pause_reading")
+        if self._state != OPEN:
+            return
+        self.hold |= PAUSED
+        if not self.inside:
+            self.settle()
+
+    def resume_reading(self):
+        """Go on after `pause_reading`."""
+        self.check_thread("resume_reading")
+        if self.hold & PAUSED:
+            self.hold &= ~PAUSED
+            # Callbacks are never called from within a user's call.
+            self.schedule()
+
+    cdef int pause_writing(self) except -1:
+        self.outbox.blocked = True
+        return 0
+
+    cdef int resume_writing(self) except -1:
+        self.drain()
+        if not self.outbox.blocked:
+            self.written()
+        return 0

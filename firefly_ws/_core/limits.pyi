@@ -1,0 +1,6 @@
+from firefly_ws.policy import WebSocketPolicy
+
+class Limits:
+    @property
+    def policy(self) -> WebSocketPolicy: ...
+    def __init__(self, policy: WebSocketPolicy) -> None: ...

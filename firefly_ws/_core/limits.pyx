@@ -1,0 +1,25 @@
+# cython: language_level=3
+"""A policy as the core reads it: C numbers, made once for all connections of a route. Knows no connection."""
+
+
+cdef class Limits:
+    """The sizes, counts and times of a `WebSocketPolicy`."""
+
+    def __init__(self, policy not None):
+        self.policy = policy
+        self.text = _number(policy.text_limit())
+        self.binary = _number(policy.binary_limit())
+        self.frame = _number(policy.max_frame_size)
+        self.fragments = _number(policy.max_fragments)
+        self.options = ("max_message_size" if policy.max_text_message_size is None else "max_text_message_size",
+                        "max_message_size" if policy.max_binary_message_size is None else "max_binary_message_size")
+        self.queue_messages = _number(policy.max_queue[0])
+        self.queue_bytes = _number(policy.max_queue[1])
+        self.high_water = policy.write_high_water
+        self.low_water = policy.write_low_water
+        self.max_write = _number(policy.max_write_buffer)
+        self.close_timeout = policy.close_timeout
+
+
+cdef long long _number(object limit) except? -1:
+    return -1 if limit is None else limit
