@@ -78,7 +78,7 @@ cdef class Turn:
 cdef class Outbox:
     """What one connection has to send."""
 
-    def __init__(self, Turn turn, bint masked):
+    def __init__(self, Turn turn not None, bint masked):
         self.turn = turn
         self.masked = masked
         self.fd = -1

@@ -2,5 +2,5 @@ class FrameSink: ...
 
 class Parser:
     def __init__(
-        self, sink: FrameSink, *, expect_masked: bool, reserved: int = 0x70, max_frame_size: int | None = None
+        self, sink: FrameSink, expect_masked: bool, reserved: int = 0x70, max_frame_size: int = -1
     ) -> None: ...
