@@ -159,9 +159,7 @@ def test_a_limit_of_nothing_lets_empty_frames_pass() -> None:
         client(frame(BINARY, b"x"), max_frame_size=0)
 
 
-def test_a_parser_is_made_with_names_and_a_sink() -> None:
+def test_a_parser_is_made_with_a_sink() -> None:
     Parser(FrameSink(), expect_masked=True)
-    with pytest.raises(TypeError):
-        Parser(FrameSink(), True)  # type: ignore[misc, call-arg]
     with pytest.raises(TypeError):
         Parser(object(), expect_masked=True)  # type: ignore[arg-type]

@@ -105,8 +105,8 @@ def parameters_of_source(module: str, kind: str) -> list[Parameter] | None:
     if found is None:
         return None
     # "Type name" and "Type name not None" as Python has it: the name alone.
-    text = re.sub(r"(?:(?<=\()|(?<=, )|(?<=,\n))\s*[A-Za-z_]+ (?=[A-Za-z_])", "", "(" + found[1] + ")")
-    text = text.replace(" not None", "")
+    text = "(" + found[1].replace(" not None", "") + ")"
+    text = re.sub(r"(?:(?<=\()|(?<=, )|(?<=,\n))\s*\w+ (?=[A-Za-z_])", "", text)
     function = ast.parse(f"def f{text}: ...").body[0]
     assert isinstance(function, ast.FunctionDef)
     return parameters_of_stub(function)
