@@ -38,7 +38,7 @@ lint: $(VENV)/.built $(VENV)/.extra-lint $(VENV)/.extra-test
 	@PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint --max-line-length=120 firefly_ws
 
 clean:
-	@rm -rf $(VENV) .cache build dist firefly_ws.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .cache tests/interop/node_modules build dist firefly_ws.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f firefly_ws/_core/*.so firefly_ws/_core/*.c firefly_ws/_core/*.html
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 

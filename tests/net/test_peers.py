@@ -1,14 +1,10 @@
-"""Other people's ends: the `websockets` library and npm's `ws`, each as client and as server, both ways."""
+"""The `websockets` library, as client at our server and as server for our client."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +12,6 @@ import websockets.exceptions
 from support import (
     Inbox,
     echo,
-    eventually,
     nothing_leaks,  # noqa: F401
     soon,
     url_of,
@@ -205,130 +200,3 @@ async def test_what_their_server_is_told_by_our_client() -> None:
         async with http_client().websocket(url + "a?b=c").discard().header("X-One", "1").sub_protocols(["chat"]):
             pass
         assert await told.next() == ("/a?b=c", "1", "chat")
-
-
-# --- npm's ws
-
-NPM = Path(__file__).parents[2] / ".cache" / "npm"
-
-
-@pytest.fixture(scope="session")
-def ws_module() -> Path:
-    """The directory of npm's ``ws``, installed inside the checkout when first asked for."""
-    module = NPM / "node_modules" / "ws"
-    if not shutil.which("node"):
-        pytest.skip("node is not installed")
-    if not module.exists():
-        if not shutil.which("npm"):
-            pytest.skip("npm is not installed, to install its package ws with")
-        NPM.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--prefix", str(NPM), "ws"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm install ws took longer than two minutes")
-        if done.returncode:
-            pytest.skip(f"npm install ws failed: {done.stderr.strip()[-300:]}")
-    return module
-
-
-@asynccontextmanager
-async def node(module: Path, script: str, *arguments: str) -> AsyncIterator[Inbox]:
-    """Run *script*, where ``WS`` is the module and ``say`` tells the test a JSON value."""
-    begin = f"const WS = require({json.dumps(str(module))}); const say = x => console.log(JSON.stringify(x));"
-    process = await asyncio.create_subprocess_exec(
-        "node", "-e", begin + script, *arguments, stdout=asyncio.subprocess.PIPE, limit=2**22
-    )
-    assert process.stdout is not None
-    said = Inbox()
-
-    async def read(stdout: asyncio.StreamReader) -> None:
-        async for line in stdout:
-            said(json.loads(line))
-
-    reading = asyncio.create_task(read(process.stdout))
-    try:
-        yield said
-        assert await soon(process.wait()) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await reading
-
-
-NODE_CLIENT = """
-const client = new WS(process.argv[1], ['x', 'chat'], {perMessageDeflate: process.argv[2] === 'deflate'});
-const sizes = [0, 1, 125, 126, 127, 65535, 65536, 300000];
-client.on('open', () => {
-    say([client.protocol, client.extensions]);
-    for (const size of sizes) { client.send('a'.repeat(size)); client.send(Buffer.alloc(size, 7)); }
-    client.send('frag', {fin: false}); client.send('ments', {fin: true});
-    client.ping('theirs');
-});
-client.on('ping', data => say('ping ' + data));
-client.on('pong', data => say('pong ' + data));
-client.on('message', (data, binary) => {
-    say([binary, data.length]);
-    if (String(data) === 'fragments') client.close(4002, 'ä');
-});
-client.on('close', (code, reason) => say([code, String(reason)]));
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("deflate", ["deflate", "plain"])
-async def test_npms_client_at_our_server(ws_module: Path, deflate: str) -> None:
-    closes = Inbox()
-    callbacks = {"on_message": echo, "on_close": lambda connection, reason: closes(reason)}
-    async with (
-        our_server(on_accept=lambda connection: connection.ping(b"ours"), **callbacks) as server,
-        node(ws_module, NODE_CLIENT, url_of(server), deflate) as said,
-    ):
-        everything = [await said.next() for _ in range(2 * len(SIZES) + 5)]
-        protocol, extensions = next(one for one in everything if isinstance(one, list) and isinstance(one[0], str))
-        assert protocol == "chat"
-        assert ("permessage-deflate" in extensions) == (deflate == "deflate")
-        assert {one for one in everything if isinstance(one, str)} == {"ping ours", "pong theirs"}
-        messages = [one for one in everything if isinstance(one, list) and isinstance(one[0], bool)]
-        assert messages == [[binary, size] for size in SIZES for binary in (False, True)] + [[False, 9]]
-        assert everything[-1] == [4002, "ä"]
-        assert await closes.next() == CloseReason(4002, "ä")
-
-
-NODE_SERVER = """
-const server = new WS.WebSocketServer({port: 0, host: '127.0.0.1', perMessageDeflate: process.argv[1] === 'deflate'},
-                                      () => say(server.address().port));
-server.on('connection', connection => {
-    connection.ping('theirs');
-    connection.on('message', (data, binary) => {
-        if (String(data) === 'close') connection.close(4003, 'ö'); else connection.send(data, {binary});
-    });
-    connection.on('close', (code, reason) => { say([code, String(reason)]); server.close(); });
-});
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("deflate", ["deflate", "plain"])
-@pytest.mark.parametrize("closes", ["ours", "theirs"])
-async def test_our_client_at_npms_server(ws_module: Path, deflate: str, closes: str) -> None:
-    inbox, pings = Inbox(), Inbox()
-    async with node(ws_module, NODE_SERVER, deflate) as said:
-        client = http_client().websocket(f"ws://127.0.0.1:{await said.next()}/").extensions(["permessage-deflate"])
-        ours = await client.on_text(inbox).on_binary(inbox).on_ping(pings).connect()
-        assert bool(ours.extensions) == (deflate == "deflate")
-        assert await pings.next() == b"theirs"
-        for size in SIZES:
-            ours.send("a" * size)
-            ours.send(b"\7" * size)
-        assert await inbox.take(2 * len(SIZES)) == [data * size for size in SIZES for data in ("a", b"\7")]
-        await soon(ours.ping())
-        if closes == "ours":
-            assert await soon(ours.close(4002, "ä")) == CloseReason(4002, "ä")
-            assert await said.next() == [4002, "ä"]
-        else:
-            ours.send("close")
-            assert await soon(ours.wait_closed()) == CloseReason(4003, "ö")
-            assert await said.next() == [4003, "ö"]
-        await eventually(lambda: ours.is_closed)
