@@ -11,6 +11,7 @@ from .client_builder import HttpClient, WebSocketClient, http_client
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
 from .config import HttpConfig
 from .connection import WebSocketConnection
+from .converters import Converter, JsonConverter, MsgPackConverter
 from .errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -35,6 +36,7 @@ from .policy import WebSocketPolicy
 from .runtime import run
 from .server import Server
 from .server_builder import HttpServer, WebSocketRoute, http_server
+from .service import WebSocketService
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,7 @@ __all__ = [
     "ConnectionClosedOK",
     "ConnectionState",
     "ContinuationFrame",
+    "Converter",
     "ConverterNotFound",
     "DeserializeError",
     "Done",
@@ -59,7 +62,9 @@ __all__ = [
     "HttpConfig",
     "HttpServer",
     "InvalidPayload",
+    "JsonConverter",
     "MessageTooBig",
+    "MsgPackConverter",
     "Opcode",
     "PerMessageDeflate",
     "PingFrame",
@@ -78,6 +83,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketPolicy",
     "WebSocketRoute",
+    "WebSocketService",
     "http_client",
     "http_server",
     "run",

@@ -24,7 +24,7 @@ class HttpClient(ConnectionDefaults):
 
     def __init__(self, config: HttpConfig | None = None) -> None:
         self.config = check_config(config)
-        super().__init__(self.config.policy, self.config.extensions)
+        super().__init__(self.config.policy, self.config.extensions, self.config.converter)
 
     def websocket(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
         """A connection to be: from a URL (``ws://`` or ``wss://``), or from host, port and path.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl as _ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .converters import Converter, check_converters
 from .extensions.base import Extension
 from .options import check_extensions
 from .policy import WebSocketPolicy
@@ -20,13 +22,15 @@ _OF_POLICY: Any = object()
 class HttpConfig:
     """Defaults of a server or a client. Sizes are bytes, times are seconds, ``None`` switches a limit off.
 
-    ``policy`` and ``extensions`` hold for routes and connections that set none of their
-    own; ``ssl`` is the context for TLS. The three limits that follow are fields of the
-    policy, written shorter: on a server they hold before a route is known.
+    ``policy``, ``extensions`` and ``converter`` (one, or several for different types of
+    messages) hold for routes and connections that set none of their own; ``ssl`` is the
+    context for TLS. The three limits that follow are fields of the policy, written
+    shorter: on a server they hold before a route is known.
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
     extensions: tuple[str | Extension, ...] | None = None
+    converter: Converter | Iterable[Converter] | None = None
     ssl: _ssl.SSLContext | None = None
     max_header_size: int | None = _OF_POLICY
     max_header_count: int | None = _OF_POLICY
@@ -38,6 +42,7 @@ class HttpConfig:
         check_context(self.ssl, optional=True)
         if self.extensions is not None:
             object.__setattr__(self, "extensions", check_extensions(self.extensions))
+        object.__setattr__(self, "converter", check_converters(self.converter))
         names = ("max_header_size", "max_header_count", "open_timeout")
         given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
         if given:

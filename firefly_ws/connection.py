@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._core.connection import Connection
@@ -13,6 +13,7 @@ from ._core.limits import Limits
 from ._core.outbox import Turn
 from ._core.steps import Steps
 from .codes import CloseReason
+from .converters import default_converters
 from .policy import WebSocketPolicy
 
 if TYPE_CHECKING:
@@ -204,6 +205,13 @@ class WebSocketConnection(Connection):
             "bytes_discarded": self.discarded,
             "buffered_amount": self.buffered_amount,
         }
+
+    def send_serialized(self, value: object) -> Awaitable[Any]:
+        """Send *value* as the first of the connection's converters has it: by default as JSON, in a text message.
+
+        As `send`; also raises what the converter raises for a value it has no words for, ``TypeError`` as a rule.
+        """
+        return self.send((self._converters or default_converters()).serialize(value))
 
     @property
     def threadsafe(self) -> ThreadSafeConnection:

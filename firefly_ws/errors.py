@@ -12,7 +12,7 @@
      │  └ InvalidPayload                             1007
      ├ PingTimeout                                   the peer was silent for too long
      ├ QueueOverflow                                 more is waiting to be sent than allowed
-     ├ ConverterNotFound
+     ├ ConverterNotFound                             no converter takes text, or binary messages
      └ DeserializeError                              a message does not fit the asked type
 """
 
@@ -188,7 +188,11 @@ class QueueOverflow(WebSocketException):
 
 
 class ConverterNotFound(WebSocketException):
-    """A typed send or receive where no converter takes this kind of frame."""
+    """No converter takes messages of this type, text or binary; ``frame`` is the message."""
+
+    def __init__(self, message: str, frame: Any = None) -> None:
+        self.frame = frame
+        super().__init__(message)
 
 
 class DeserializeError(WebSocketException):

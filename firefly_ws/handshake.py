@@ -10,15 +10,9 @@ from functools import lru_cache
 from hashlib import sha1
 
 from .errors import HandshakeError
-from .extensions.base import AgreedExtension, Extension
+from .extensions.base import AgreedExtension, Extension, ExtensionOffer
 from .extensions.grammar import MalformedExtensions
-from .extensions.negotiation import (
-    ExtensionSelector,
-    client_offer,
-    client_verify,
-    server_answer,
-    server_select,
-)
+from .extensions.negotiation import client_offer, client_verify, server_answer, server_select
 from .http.head import ResponseInfo
 from .http.headers import Headers, HeaderSource, header_line, header_pairs, is_token, split_list
 from .http.request import Request
@@ -27,6 +21,7 @@ from .url import WebSocketURL
 
 __all__ = [
     "Agreement",
+    "ExtensionSelector",
     "Offer",
     "Refused",
     "SubProtocolSelector",
@@ -41,6 +36,9 @@ __all__ = [
 
 SubProtocolSelector = Callable[[tuple[str, ...], Request], "str | None"]
 """``select(offered, request)``: one of those offered, or ``None`` for none."""
+
+ExtensionSelector = Callable[[tuple[ExtensionOffer, ...], Request], "Iterable[ExtensionOffer | str] | None"]
+"""``select(offered, request)``: those to negotiate, in its own order; ``None`` leaves it to the library."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OWS = " \t"
@@ -155,7 +153,7 @@ def accept(
             if select_extensions is None:
                 agreed, line = server_answer(configured, offer)
             else:
-                agreed, line = server_select(configured, offer, select_extensions)
+                agreed, line = server_select(configured, offer, lambda offers: select_extensions(offers, request))
         except MalformedExtensions as error:
             raise _refused(400, f"Sec-WebSocket-Extensions: {error}") from None
         if agreed:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
+from .converters import Converter, Converters, check_converters, default_converters
 from .extensions.base import Extension
 from .extensions.registry import resolve
 from .policy import WebSocketPolicy
+from .service import callbacks_of
 
 if TYPE_CHECKING:
     from ._core.frames import Frame
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .connection import WebSocketConnection
 
 __all__ = ["ConnectionOptions", "Settings"]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -50,6 +54,8 @@ class ConnectionOptions:
         self._policy_changes: dict[str, Any] = {}
         self._extensions: tuple[Extension, ...] | None = None
         self._sub_protocols: tuple[str, ...] = ()
+        self._converters: tuple[Converter, ...] = ()
+        self._message_type: Any = None
         self._settings: Settings | None = None
         self._discard = False
 
@@ -79,9 +85,26 @@ class ConnectionOptions:
         """The same slot as `on_accept`."""
         return self._callback("accept", "on_open", callback)
 
-    def on_message(self, callback: Callable[[Frame, WebSocketConnection], object]) -> Self:
-        """Call ``callback(frame, connection)`` for every message that `on_text` and `on_binary` leave."""
-        return self._callback("message", "on_message", callback)
+    @overload
+    def on_message(self, callback: Callable[[Frame, WebSocketConnection], object]) -> Self: ...
+
+    @overload
+    def on_message(self, callback: Callable[[T, WebSocketConnection], object], *, type: type[T]) -> Self: ...
+
+    @overload
+    def on_message(self, callback: Callable[[Any, WebSocketConnection], object], *, type: Any) -> Self: ...
+
+    def on_message(self, callback: Callable[[Any, WebSocketConnection], object], *, type: Any = None) -> Self:
+        """Call ``callback(frame, connection)`` for every message that `on_text` and `on_binary` leave.
+
+        With *type*: ``callback(value, connection)``, the message having become a value
+        of that type by a converter. One that does not fit goes to `on_error` as
+        `DeserializeError`, and the connection stays open; without `on_error` it is
+        logged, and the connection closed with 1007.
+        """
+        self._callback("message", "on_message", callback)
+        self._message_type = type
+        return self
 
     def on_text(self, callback: Callable[[str, WebSocketConnection], object]) -> Self:
         """Call ``callback(text, connection)`` for every text message."""
@@ -111,6 +134,22 @@ class ConnectionOptions:
         """Call ``callback(connection, error)`` before `on_close`, if something other than a Close ended it."""
         return self._callback("error", "on_error", callback)
 
+    def service(self, service: object) -> Self:
+        """Have one object take all: ``connected(connection)``, ``received(message, connection)`` and
+        ``disconnected(connection, reason)``; see `WebSocketService`.
+
+        Only ``received`` must be there. Its ``connection_timeout``, if it has one, is the option of that name.
+        """
+        methods = callbacks_of(service)
+        taken = sorted(f"on_{slot}" for slot in {*methods, "message"} & self._callbacks.keys())
+        if taken or self._discard:
+            raise ValueError(f"service({service!r}) and {taken[0] if taken else 'discard'}() exclude each other")
+        seconds = getattr(service, "connection_timeout", None)
+        if seconds is not None:
+            self._set("connection_timeout", seconds)
+        self._callbacks.update(methods)
+        return self._changed()
+
     def discard(self) -> Self:
         """Read messages and drop them; control frames are answered."""
         taken = sorted(_MESSAGE_SLOTS & self._callbacks.keys())
@@ -125,6 +164,15 @@ class ConnectionOptions:
         Raises ``ValueError`` for a name nobody knows.
         """
         self._extensions = check_extensions(extensions)
+        return self._changed()
+
+    def converter(self, converter: Converter) -> Self:
+        """Turn values into messages and back with *converter*; each call adds one, for other types of messages.
+
+        The first one added is what `send_serialized` uses. Without any: JSON for text and MessagePack
+        for binary messages. Raises ``ValueError`` for a type of messages that one takes already.
+        """
+        self._converters = check_converters((*self._converters, converter))
         return self._changed()
 
     def sub_protocols(self, names: Iterable[str]) -> Self:
@@ -160,6 +208,11 @@ class ConnectionOptions:
             callbacks = Callbacks()
             for slot, callback in self._callbacks.items():
                 setattr(callbacks, slot, callback)
+            chosen = self._converters or self._defaults.default_converters
+            callbacks.converters = Converters(chosen) if chosen else None
+            if self._message_type is not None:
+                converters = callbacks.converters or default_converters()
+                callbacks.message = converters.typed(self._callbacks["message"], self._message_type, callbacks.error)
             self._seen = self._defaults.changes
             policy = self._current_policy()
             self._settings = Settings(
@@ -235,13 +288,17 @@ _WATER = ("write_high_water", "write_low_water")
 
 
 class ConnectionDefaults:
-    """The policy and the extensions that hold where a route or a connection sets none."""
+    """The policy, the extensions and the converters that hold where a route or a connection sets none."""
 
     def __init__(
-        self, policy: WebSocketPolicy | None = None, extensions: Iterable[str | Extension] | None = None
+        self,
+        policy: WebSocketPolicy | None = None,
+        extensions: Iterable[str | Extension] | None = None,
+        converter: Converter | Iterable[Converter] | None = None,
     ) -> None:
         self.default_policy = WebSocketPolicy() if policy is None else _check_policy(policy)
         self.default_extensions = None if extensions is None else check_extensions(extensions)
+        self.default_converters = check_converters(converter)
         self.changes = 0
 
     def policy(self, policy: WebSocketPolicy) -> Self:
@@ -253,6 +310,12 @@ class ConnectionDefaults:
     def extensions(self, extensions: Iterable[str | Extension]) -> Self:
         """Extensions for all that set none of their own."""
         self.default_extensions = check_extensions(extensions)
+        self.changes += 1
+        return self
+
+    def converter(self, converter: Converter) -> Self:
+        """A converter for all that set none of their own; each call adds one, see `WebSocketRoute.converter`."""
+        self.default_converters = check_converters((*self.default_converters, converter))
         self.changes += 1
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -44,12 +45,14 @@ class RouteTable(Generic[V]):
     ``/a/:y`` match the same paths and are duplicates too.
     """
 
-    __slots__ = ("_exact", "_root", "_shapes")
+    __slots__ = ("_changing", "_exact", "_root", "_shapes")
 
     def __init__(self) -> None:
         self._exact: dict[str, V] = {}
         self._shapes: dict[tuple[str, ...], _Route[V]] = {}
         self._root: _Node[V] | None = None
+        # A plain script changes routes in its own thread while the loop's looks them up.
+        self._changing = threading.Lock()
 
     def add(self, path: str, value: V) -> None:
         """Take ``path``. Raises `ValueError` naming it where it is malformed or already taken."""
@@ -59,22 +62,24 @@ class RouteTable(Generic[V]):
             other = "" if taken.path == path else f", by {taken.path!r}"
             raise ValueError(f"path {path!r} is already registered{other}; .unregister(path) frees it")
         route = _Route(path, value, names)
-        self._shapes[shape] = route
-        if names:
-            self._root = None
-        else:
-            self._exact[path] = value
+        with self._changing:
+            self._shapes[shape] = route
+            if names:
+                self._root = None
+            else:
+                self._exact[path] = value
 
     def remove(self, path: str) -> V:
         """Free ``path`` and give its value back. Raises `KeyError` naming what is registered where it is not."""
         shape, names = _shape(path)
-        route = self._shapes.pop(shape, None)
-        if route is None:
-            raise KeyError(f"path {path!r} is not registered; registered: {', '.join(self) or 'none'}")
-        if names:
-            self._root = None
-        else:
-            del self._exact[route.path]
+        with self._changing:
+            route = self._shapes.pop(shape, None)
+            if route is None:
+                raise KeyError(f"path {path!r} is not registered; registered: {', '.join(self) or 'none'}")
+            if names:
+                self._root = None
+            else:
+                del self._exact[route.path]
         return route.value
 
     def match(self, path: str) -> tuple[V, dict[str, str]] | None:
@@ -90,10 +95,12 @@ class RouteTable(Generic[V]):
         segments = path.split("/")[1:]
         if "%" in path:
             segments = [unquote(segment) for segment in segments]
-        if self._root is None:
-            self._root = self._tree()
+        root = self._root
+        if root is None:
+            with self._changing:
+                root = self._root = self._tree()
         values: list[str] = []
-        route = _find(self._root, segments, 0, values)
+        route = _find(root, segments, 0, values)
         return None if route is None else (route.value, dict(zip(route.names, values, strict=True)))
 
     def _tree(self) -> _Node[V]:

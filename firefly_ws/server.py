@@ -151,6 +151,10 @@ class Server:
         state = "listening" if self.is_listening else "closed" if self._closed.done() else "not listening"
         return f"<Server {self._what} {state} {len(self.connections)} connections>"
 
+    def unregister(self, path: str) -> None:
+        """Free a route's path: new upgrades there get 404, open connections stay. ``KeyError`` if there is none."""
+        self._app.routes.remove(path)
+
     # --- the end
 
     def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> asyncio.Future[None]:
@@ -334,8 +338,8 @@ class ServerHandshake(asyncio.Protocol):
     def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
         server, transport, head = self._server, self._transport, self._head
         assert head is not None
-        settings = route.current()
         try:
+            settings = route.current()
             agreement = accept(
                 request,
                 extensions=settings.extensions,
@@ -348,8 +352,8 @@ class ServerHandshake(asyncio.Protocol):
             self._refuse(refusal.response, refusal.reason)
             return
         except Exception:
-            _log.exception("the handshake for %s failed in a selector", request.path)
-            self._refuse(Response(500, "Internal Server Error\n"), "a selector raised")
+            _log.exception("the handshake for %s failed in a selector, or in a route's options", request.path)
+            self._refuse(Response(500, "Internal Server Error\n"), "a selector or an option raised")
             return
         self._leave()
         transport.write(agreement.head)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl as _ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from .config import HttpConfig, check, check_config, check_port
+from .extensions.base import ExtensionOffer
 from .http.request import Request
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
@@ -147,7 +148,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
 
     def __init__(self, config: HttpConfig | None = None) -> None:
         self.config = check_config(config)
-        super().__init__(self.config.policy, self.config.extensions)
+        super().__init__(self.config.policy, self.config.extensions, self.config.converter)
         self._server = self
         self.routes: RouteTable[WebSocketRoute] = RouteTable()
         self.upgrade_hook: Callable[[Request], Any] | None = None
@@ -179,6 +180,21 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
     def origins(self, *allowed: str) -> Self:
         """As `HttpServer.origins`, for this route."""
         self.allowed_origins = _check_origins(allowed)
+        return self
+
+    def on_extension_select(
+        self, callback: Callable[[tuple[ExtensionOffer, ...], Request], Iterable[ExtensionOffer | str] | None]
+    ) -> Self:
+        """Have ``callback(offered, request)`` choose among the extensions a client offers, and their order.
+
+        It returns offers, or names of them; ``[]`` for none; ``None`` leaves it to the library.
+        Only extensions of the route (`extensions`) can be agreed on.
+        """
+        if not callable(callback):
+            raise TypeError(f"on_extension_select({callback!r}): a callback must be callable")
+        if self.extension_hook is not None:
+            raise ValueError(f"on_extension_select() is set already, to {self.extension_hook!r}")
+        self.extension_hook = callback
         return self
 
     def on_sub_protocol_select(self, callback: Callable[[tuple[str, ...], Request], str | None]) -> Self:

@@ -53,6 +53,10 @@ class ThreadSafeConnection(_ThreadSafe):
         """See `WebSocketConnection.send_frame`."""
         return self._submit(self._target.send_frame, frame)
 
+    def send_serialized(self, value: object) -> Handle[None]:
+        """See `WebSocketConnection.send_serialized`."""
+        return self._submit(self._target.send_serialized, value)
+
     def ping(self, payload: Any = None) -> Handle[float]:
         """See `WebSocketConnection.ping`."""
         return self._submit(self._target.ping, payload)
@@ -126,6 +130,10 @@ class ThreadSafeServer(_ThreadSafe):
     def stats(self) -> dict[str, int]:
         """See `Server.stats`."""
         return self._target.stats()  # type: ignore[no-any-return]
+
+    def unregister(self, path: str) -> Handle[None]:
+        """See `Server.unregister`."""
+        return self._submit(self._target.unregister, path)
 
     def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> Handle[None]:
         """See `Server.close`."""

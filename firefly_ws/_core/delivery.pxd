@@ -9,6 +9,7 @@ from .steps cimport Steps
 
 cdef class Callbacks:
     cdef public object accept, message, text, binary, frame, ping, pong, close, error
+    cdef public object converters  # values to messages and back; None for the defaults
 
 
 cdef enum Hold:

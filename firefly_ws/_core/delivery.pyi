@@ -15,6 +15,7 @@ class Callbacks:
     pong: Callable[[bytes, Any], object] | None
     close: Callable[[Any, Any], object] | None
     error: Callable[[Any, BaseException], object] | None
+    converters: Any
 
 class Delivery(MessageSink):
     @property
@@ -25,6 +26,8 @@ class Delivery(MessageSink):
     def messages_received(self) -> int: ...
     @property
     def discarded(self) -> int: ...
+    @property
+    def _converters(self) -> Any: ...
 
 class FrameTap(FrameSink):
     def __init__(self, sink: FrameSink, delivery: Delivery) -> None: ...

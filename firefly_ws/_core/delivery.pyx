@@ -54,6 +54,11 @@ cdef class Callbacks:
 cdef class Delivery(MessageSink):
     """The receiving half of a connection."""
 
+    @property
+    def _converters(self):
+        """What turns values into messages and back here; None for the defaults."""
+        return self.callbacks.converters
+
     cdef int receive(self, bytes data) except -1:
         """Take what was read."""
         cdef Py_ssize_t size = len(data)

@@ -384,11 +384,11 @@ def test_a_list_of_extensions_does_as_well_as_a_tuple() -> None:
 def test_a_malformed_extension_list_is_400(value: str) -> None:
     data = wire(f"Sec-WebSocket-Extensions: {value}")
     assert refusal(data, extensions=DEFLATE)[0] == 400
-    assert refusal(data, select_extensions=lambda offers: None)[0] == 400
+    assert refusal(data, select_extensions=lambda offers, request: None)[0] == 400
 
 
 def test_a_selector_chooses_the_extensions() -> None:
-    options = {"extensions": DEFLATE, "select_extensions": lambda offers: []}
+    options = {"extensions": DEFLATE, "select_extensions": lambda offers, request: []}
     assert upgrade("Sec-WebSocket-Extensions: permessage-deflate", options=options).extensions == ()
 
 

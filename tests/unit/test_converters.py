@@ -1,0 +1,404 @@
+"""Converters alone: values to messages and back, what does not fit, and how they share the types of messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import sys
+from typing import Any, TypedDict, Union
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firefly_ws import (
+    BinaryFrame,
+    CloseCode,
+    Converter,
+    ConverterNotFound,
+    DeserializeError,
+    Frame,
+    HttpConfig,
+    JsonConverter,
+    MsgPackConverter,
+    Opcode,
+    TextFrame,
+    http_client,
+    http_server,
+)
+from firefly_ws import converters as module
+from firefly_ws.converters import Converters, check_converters, default_converters
+
+
+@dataclasses.dataclass
+class Order:
+    item: str
+    count: int = 1
+
+
+@dataclasses.dataclass
+class Cancel:
+    number: int
+
+
+class Point(TypedDict):
+    x: int
+    y: int
+
+
+class Tick(msgspec.Struct, tag=True):
+    at: float
+
+
+class Trade(msgspec.Struct, tag=True):
+    price: int
+
+
+class Lines:
+    """A converter of a user's: a list of lines, in text and in binary messages."""
+
+    frame_types = (Opcode.TEXT, Opcode.BINARY)
+
+    def serialize(self, value: Any) -> str | bytes | Frame:
+        return "\n".join(value)
+
+    def deserialize(self, frame: Frame, type: Any) -> Any:
+        return type(frame.payload.decode().split("\n"))
+
+
+@pytest.fixture(params=[JsonConverter, MsgPackConverter], ids=["json", "msgpack"])
+def converter(request: pytest.FixtureRequest) -> Converter:
+    made: Converter = request.param()
+    return made
+
+
+@pytest.fixture
+def without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is not installed."""
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    monkeypatch.setattr(module, "_default", None)
+
+
+def as_frame(message: str | bytes | Frame) -> Frame:
+    if isinstance(message, Frame):
+        return message
+    return TextFrame(message) if isinstance(message, str) else BinaryFrame(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Order("tea", 3), Order),
+        ({"x": 1, "y": -2}, Point),
+        (Tick(1.5), Tick),
+        (Trade(7), Tick | Trade),
+        ([Order("tea"), Order("cup", 2)], list[Order]),
+        ({"a": [1, None, 2.5, "b", True]}, Any),
+        (None, None),
+        (None, Order | None),
+        ("ä€😀", str),
+        (5, int | str),
+        (datetime.datetime(2024, 5, 17, tzinfo=datetime.UTC), datetime.datetime),
+        (b"\0\xff", bytes),
+    ],
+    ids=repr,
+)
+def test_a_value_comes_back_as_it_was_sent(converter: Converter, value: object, kind: Any) -> None:  # C7
+    frame = as_frame(converter.serialize(value))
+    assert {frame.frame_type} == set(converter.frame_types)
+    assert converter.deserialize(frame, kind) == value
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)  # fmt: skip
+def test_builtins_come_back_as_they_were_sent(value: object) -> None:  # C7
+    for converter in (JsonConverter(), MsgPackConverter()):
+        assert converter.deserialize(as_frame(converter.serialize(value)), Any) == value
+
+
+def test_json_is_text_that_others_read() -> None:
+    assert JsonConverter().serialize(Order("tea", 2)) == '{"item":"tea","count":2}'
+    assert MsgPackConverter().serialize([1]) == b"\x91\x01"
+
+
+@pytest.mark.parametrize("payload", ["", "{", '{"item":', "[1]", '{"item": 5}', '{"count": 1}', "null", '"x"', "5"])
+def test_text_that_does_not_fit_raises_with_the_frame_and_says_why(payload: str) -> None:  # C7
+    frame = TextFrame(payload)
+    with pytest.raises(DeserializeError, match=r"^a text message does not fit Order: .") as caught:
+        JsonConverter().deserialize(frame, Order)
+    assert caught.value.frame is frame
+    assert isinstance(caught.value.__cause__, msgspec.DecodeError)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x81\xa4item\x05", b"\x91", b"\x01\x02"])
+def test_bytes_that_do_not_fit_raise_with_the_frame(payload: bytes) -> None:  # C7
+    frame = BinaryFrame(payload)
+    with pytest.raises(DeserializeError, match=r"^a binary message does not fit list\[int\]: .") as caught:
+        MsgPackConverter().deserialize(frame, list[int])
+    assert caught.value.frame is frame
+
+
+def test_what_is_nested_too_deeply_does_not_fit_either(converter: Converter) -> None:
+    frame = TextFrame("[" * 100_000) if Opcode.TEXT in converter.frame_types else BinaryFrame(b"\x91" * 100_000)
+    with pytest.raises(DeserializeError, match="recursion"):
+        converter.deserialize(frame, Any)
+
+
+def test_the_members_of_a_union_that_looks_alike_are_tried_in_order(converter: Converter) -> None:  # C7
+    for union in (Order | Cancel, Union[Order, Cancel], Order | Cancel | None):  # noqa: UP007
+        for value in (Order("tea"), Cancel(5)):
+            assert converter.deserialize(as_frame(converter.serialize(value)), union) == value
+    both = as_frame(converter.serialize({"item": "tea", "number": 5}))
+    assert converter.deserialize(both, Order | Cancel) == Order("tea")
+    assert converter.deserialize(both, Cancel | Order) == Cancel(5)
+    with pytest.raises(DeserializeError, match=r"Order: .*`item`; Cancel: .*`number`"):
+        converter.deserialize(as_frame(converter.serialize({})), Order | Cancel)
+
+
+def test_a_decoder_is_made_once_for_a_type() -> None:
+    converter = JsonConverter()
+    assert converter.decoder(Order) is converter.decoder(Order)
+    assert converter.decoder(list[Order]) is converter.decoder(list[Order])
+    assert converter.decoder(Order | Cancel) is converter.decoder(Order | Cancel)
+    assert converter.decoder(Order | Cancel) is not converter.decoder(Cancel | Order)
+
+
+def test_a_type_that_no_message_can_become_is_the_callers_fault(converter: Converter) -> None:
+    frame = as_frame(converter.serialize(1))
+    with pytest.raises(TypeError, match="unions may not contain more than one"):
+        converter.deserialize(frame, list[Order | Cancel])
+
+
+def test_a_value_without_words_raises_where_it_is_serialized(converter: Converter) -> None:
+    with pytest.raises(TypeError, match="object"):
+        converter.serialize(object())
+    with pytest.raises(UnicodeEncodeError):
+        converter.serialize("\ud800")
+
+
+# --- without msgspec
+
+
+@pytest.mark.usefixtures("without_msgspec")
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, None), (True, bool), (5, int), (2.5, float), ("ä", str), ([1, "a"], list), ({"a": None}, dict),
+     ({"a": 1}, Any), ([1], object), (None, str | None), (5, int | str)],
+)  # fmt: skip
+def test_json_does_the_builtins_by_itself(value: object, kind: Any) -> None:
+    converter = JsonConverter()
+    message = converter.serialize(value)
+    assert json.loads(str(message)) == value
+    got = converter.deserialize(as_frame(message), kind)
+    assert got == value
+    assert type(got) is type(value)
+
+
+@pytest.mark.usefixtures("without_msgspec")
+def test_an_int_is_a_float_where_one_is_asked_for() -> None:
+    got = JsonConverter().deserialize(TextFrame("5"), float)
+    assert (got, type(got)) == (5.0, float)
+
+
+@pytest.mark.usefixtures("without_msgspec")
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("true", int), ("1.5", int), ("5", str), ("null", dict), ("[]", dict), ("{", Any), ("", Any), ("NaN", Any),
+     ("[" * 100_000, Any), ('"5"', int | None), ("1" * 5000, int)],
+)  # fmt: skip
+def test_what_does_not_fit_a_builtin_raises_with_the_frame(text: str, kind: Any) -> None:
+    frame = TextFrame(text)
+    with pytest.raises(DeserializeError) as caught:
+        JsonConverter().deserialize(frame, kind)
+    assert caught.value.frame is frame
+
+
+@pytest.mark.usefixtures("without_msgspec")
+def test_what_needs_msgspec_says_how_to_install_it() -> None:
+    install = r"pip install firefly-ws\[serialization\]"
+    with pytest.raises(ImportError, match=rf"MsgPackConverter\(\) needs msgspec: {install}"):
+        MsgPackConverter()
+    with pytest.raises(ImportError, match=rf"Order as the type of a message needs msgspec: {install}"):
+        JsonConverter().deserialize(TextFrame("{}"), Order)
+    with pytest.raises(TypeError, match=rf"Order is no type of JSON's; msgspec can send it: {install}"):
+        JsonConverter().serialize(Order("tea"))
+    with pytest.raises(ValueError, match="Out of range float"):
+        JsonConverter().serialize(float("nan"))
+    with pytest.raises(ConverterNotFound, match=rf"no converter takes binary messages; .*MessagePack.*{install}"):
+        default_converters().deserialize(BinaryFrame(b"\x01"), int)
+    with pytest.raises(ImportError, match="needs msgspec"):
+        http_server().websocket("/").on_message(lambda order, connection: None, type=Order).current()
+
+
+# --- several converters
+
+
+def test_by_default_json_takes_text_and_messagepack_binary() -> None:  # C7
+    both = default_converters()
+    assert both is default_converters()
+    assert both.deserialize(TextFrame("[1]"), list[int]) == [1]
+    assert both.deserialize(BinaryFrame(b"\x91\x01"), list[int]) == [1]
+    assert both.serialize([1]) == "[1]"
+
+
+def test_the_first_converter_sends_and_each_receives_its_types() -> None:
+    both = Converters([MsgPackConverter(), JsonConverter()])
+    assert both.serialize([1]) == b"\x91\x01"
+    assert both.deserialize(TextFrame("[1]"), list[int]) == [1]
+
+
+def test_a_converter_of_a_users_own() -> None:
+    lines = Converters(check_converters(Lines()))
+    assert lines.serialize(["a", "b"]) == "a\nb"
+    assert lines.deserialize(TextFrame("a\nb"), list) == ["a", "b"]
+    assert lines.deserialize(BinaryFrame(b"a\nb"), tuple) == ("a", "b")
+    with pytest.raises(DeserializeError, match="does not fit list") as caught:
+        lines.deserialize(BinaryFrame(b"\xff"), list)
+    assert isinstance(caught.value.__cause__, UnicodeDecodeError)
+
+
+def test_a_message_that_no_converter_takes_raises_with_the_frame_and_lists_those_there_are() -> None:  # C7
+    frame = BinaryFrame(b"\x91")
+    match = r"no converter takes binary messages; there is JsonConverter\(\) \(text\), .*\.converter\(c\)"
+    with pytest.raises(ConverterNotFound, match=match) as caught:
+        Converters([JsonConverter()]).deserialize(frame, Any)
+    assert caught.value.frame is frame
+
+
+def test_a_converter_that_serializes_to_something_else_is_named() -> None:
+    class Bad(Lines):
+        def serialize(self, value: Any) -> Any:
+            return 5
+
+    with pytest.raises(TypeError, match=r"Bad object .*serialize\(\) must return str, bytes or a Frame, not int"):
+        Converters([Bad()]).serialize(1)
+
+
+class NoTypes(Lines):
+    frame_types: Any = ()
+
+
+class Pings(Lines):
+    frame_types: Any = (Opcode.TEXT, Opcode.PING)
+
+
+class Word(Lines):
+    frame_types: Any = "text"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "match"),
+    [
+        (JsonConverter, TypeError, r"must be an object, as JsonConverter\(\), not the class"),
+        (5, TypeError, r"converter=5 must have a method serialize\(\)"),
+        (json, TypeError, r"must have a method serialize\(\)"),
+        (NoTypes(), ValueError, r"frame_types=\(\) must be Opcode.TEXT, Opcode.BINARY or both"),
+        (Pings(), ValueError, r"must be Opcode.TEXT, Opcode.BINARY or both"),
+        (Word(), TypeError, r"frame_types='text' must be a set, as {Opcode.TEXT}"),
+        ((JsonConverter(), Lines()), ValueError, r"Lines .*takes text messages, and JsonConverter\(\) does already"),
+    ],
+)
+def test_what_is_no_converter_is_refused_where_it_is_given(value: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        HttpConfig(converter=value)
+    if not isinstance(value, tuple):
+        for builder in (http_server(), http_server().websocket("/"), http_client(), http_client().ws("ws://a/")):
+            with pytest.raises(error, match=match):
+                builder.converter(value)
+
+
+@pytest.mark.parametrize("make", [http_server, http_client], ids=["server", "client"])
+def test_a_routes_converters_win_over_the_defaults_and_those_over_the_configs(make: Any) -> None:  # C1
+    def new(end: Any) -> Any:
+        return end.websocket("ws://a/" if make is http_client else "/")
+
+    assert new(make()).current().callbacks.converters is None
+    configured = new(make(HttpConfig(converter=MsgPackConverter()))).current().callbacks.converters
+    assert configured.serialize(1) == b"\x01"
+    end = make(HttpConfig(converter=[JsonConverter()]))
+    builder = new(end)
+    assert builder.current().callbacks.converters.serialize(1) == "1"
+    end.converter(MsgPackConverter())
+    assert builder.current().callbacks.converters.deserialize(BinaryFrame(b"\x01"), int) == 1
+    builder.converter(Lines())
+    assert builder.current().callbacks.converters.serialize("ab") == "a\nb"
+    with pytest.raises(ValueError, match=r"takes text messages, and .*Lines .*does already"):
+        builder.converter(JsonConverter())
+    assert builder.current().callbacks.converters.serialize("ab") == "a\nb"
+
+
+# --- typed callbacks
+
+
+class Ends:
+    """As much of a connection as a typed callback sees."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[int, str]] = []
+
+    def __repr__(self) -> str:
+        return "<it>"
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append((code, reason))
+
+
+def test_a_typed_callback_gets_the_value_and_its_result_is_the_frames_callbacks() -> None:
+    deliver = default_converters().typed(lambda order, connection: (order, connection), Order, None)
+    connection: Any = Ends()
+    assert deliver(TextFrame('{"item": "tea"}'), connection) == (Order("tea"), connection)
+    assert deliver(BinaryFrame(msgspec.msgpack.encode(Order("tea"))), connection) == (Order("tea"), connection)
+
+
+def test_what_does_not_fit_goes_to_on_error_and_nothing_is_closed() -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError
+
+    connection: Any = Ends()
+    deliver = Converters([JsonConverter()]).typed(never, int, lambda conn, error: (conn, error))
+    got: Any = deliver(TextFrame('"x"'), connection)
+    assert got[0] is connection
+    assert isinstance(got[1], DeserializeError)
+    got = deliver(BinaryFrame(b""), connection)
+    assert isinstance(got[1], ConverterNotFound)
+    assert connection.closed == []
+
+
+def test_without_on_error_it_is_logged_and_closed_and_the_peer_is_told_no_details(caplog: Any) -> None:
+    connection: Any = Ends()
+    deliver = Converters([JsonConverter()]).typed(print, Order, None)
+    with caplog.at_level(logging.ERROR, "firefly_ws"):
+        assert deliver(TextFrame('{"item": 5}'), connection) is None
+        assert deliver(BinaryFrame(b""), connection) is None
+    assert connection.closed == [
+        (CloseCode.INVALID_PAYLOAD, "the message does not fit the expected type"),
+        (CloseCode.UNSUPPORTED_DATA, "binary messages are not taken"),
+    ]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("<it>: a text message does not fit Order: Expected `str`, got `int`")
+    assert first.endswith(".on_error(callback) would keep it open")
+    assert "no converter takes binary messages" in second
+
+
+def test_a_type_that_cannot_be_made_is_told_when_the_settings_are() -> None:
+    route = http_server().websocket("/").on_message(lambda value, connection: None, type=list[Order | Cancel])
+    with pytest.raises(TypeError, match="unions may not contain more than one"):
+        route.listen("127.0.0.1", 0)
+
+
+def test_an_error_in_the_callback_itself_is_the_callbacks() -> None:
+    def fails(value: int, connection: object) -> None:
+        raise DeserializeError("mine")
+
+    deliver = default_converters().typed(fails, int, lambda connection, error: None)
+    with pytest.raises(DeserializeError, match="mine"):
+        deliver(TextFrame("1"), None)  # type: ignore[arg-type]
