@@ -1,0 +1,119 @@
+"""pytest's fixtures `firefly_server` and `firefly_client`; the only file of the library that knows pytest.
+
+pytest finds it by its entry point. With pytest-asyncio the fixtures are its own kind,
+whatever its mode; without it they are plain ones, which anyio's plugin runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from firefly_ws.client_builder import WebSocketClient, http_client
+from firefly_ws.connection import WebSocketConnection
+from firefly_ws.server import Server
+from firefly_ws.server_builder import HttpServer, WebSocketRoute
+
+from .in_memory import MemoryServer, connect_in_memory
+
+__all__ = ["Clients", "Servers", "firefly_client", "firefly_server"]
+
+GRACE = 1.0  # seconds for peers to answer a Close when a test is over
+
+fixture: Callable[..., Any]
+try:
+    from pytest_asyncio import fixture
+except ImportError:
+    import pytest
+
+    fixture = pytest.fixture
+
+
+class Servers:
+    """What `firefly_server` gives: call it with a server's builder, and await the `Server`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._servers: list[Server] = []
+
+    def __call__(
+        self, server: HttpServer | WebSocketRoute, host: str = "127.0.0.1", port: int = 0, **options: Any
+    ) -> Server:
+        """Listen on *host* and a free port, or as ``listen`` is told; closed when the test is over."""
+        if not isinstance(server, (HttpServer, WebSocketRoute)):
+            raise TypeError(f"server={server!r} must be a server's builder, as http_server().websocket(path)")
+        _same_loop(self._loop, "firefly_server")
+        address = () if {"sock", "path"} & options.keys() else (host, port)
+        started: Server = server.listen(*address, **options)
+        self._servers.append(started)
+        return started
+
+    async def close(self) -> None:
+        """Close all of them."""
+        await asyncio.gather(*(server.close(grace=GRACE) for server in self._servers))
+
+
+class Clients:
+    """What `firefly_client` gives: call it with where to connect to, and await the `WebSocketConnection`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connections: list[WebSocketConnection] = []
+
+    async def __call__(self, to: Server | WebSocketClient | str, path: str = "/") -> WebSocketConnection:
+        """Connect to a `Server` at *path*, to a URL, or as a client's builder says; closed when the test is over."""
+        _same_loop(self._loop, "firefly_client")
+        if isinstance(to, MemoryServer):
+            connection = await connect_in_memory(to, path)
+        else:
+            connection = await _builder(to, path).connect()
+        self._connections.append(connection)
+        return connection
+
+    async def close(self) -> None:
+        """Close all of them with 1000; end those that do not answer."""
+        ends = [asyncio.ensure_future(connection.close()) for connection in self._connections]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=GRACE)
+            for connection in self._connections:
+                connection.terminate()
+            if late:
+                await asyncio.wait(late)
+
+
+def _builder(to: Server | WebSocketClient | str, path: str) -> WebSocketClient:
+    if isinstance(to, WebSocketClient):
+        return to
+    if isinstance(to, str):
+        return http_client().websocket(to)
+    if not isinstance(to, Server):
+        raise TypeError(f"to={to!r} must be a Server, a URL, or a client's builder, not {type(to).__name__}")
+    for address in to.addresses:
+        if isinstance(address, tuple):
+            return http_client().websocket(address[0], address[1], path)
+    raise ValueError(f"to={to!r} has no TCP port; await it first, or give a client's builder")
+
+
+def _same_loop(loop: asyncio.AbstractEventLoop, name: str) -> None:
+    if asyncio.get_running_loop() is not loop:
+        raise RuntimeError(
+            f"{name} belongs to another event loop than the test; give both the same scope, "
+            "as by asyncio_default_fixture_loop_scope in pytest's settings"
+        )
+
+
+@fixture
+async def firefly_server() -> AsyncIterator[Servers]:
+    """Begins servers on free ports of 127.0.0.1: ``server = await firefly_server(builder)``; closes them at the end."""
+    servers = Servers()
+    yield servers
+    await servers.close()
+
+
+@fixture
+async def firefly_client() -> AsyncIterator[Clients]:
+    """Connects: ``connection = await firefly_client(server, "/path")``; closes with 1000 at the end."""
+    clients = Clients()
+    yield clients
+    await clients.close()

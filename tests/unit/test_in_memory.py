@@ -1,0 +1,445 @@
+"""Server and client without a socket between them: the real handshake, extensions and codec, and ends of all kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes import turns
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judge import judge
+from test_transports import Ear
+from wire_cases import cases
+
+from firefly_ws import (
+    HandshakeError,
+    PerMessageDeflate,
+    Response,
+    TextFrame,
+    WebSocketConnectionException,
+    http_client,
+    http_server,
+)
+from firefly_ws.per_loop import runtime_of
+from firefly_ws.testing import Link, connect_in_memory, listen_in_memory
+
+Run = Callable[[Callable[[], Any]], None]
+
+
+def echo() -> Any:
+    return http_server().websocket("/echo").on_message(lambda frame, connection: connection.send(frame))
+
+
+class Client:
+    """A client's builder, and what its connection has heard."""
+
+    def __init__(self, url: str = "ws://example.com/echo") -> None:
+        self.heard: list[Any] = []
+        self.more = asyncio.Event()
+        self.builder = (
+            http_client()
+            .websocket(url)
+            .on_text(self.hear)
+            .on_binary(self.hear)
+            .on_error(lambda _, error: self.hear(error))
+            .on_close(lambda _, reason: self.hear(reason.code))
+        )
+
+    def hear(self, what: Any, _: Any = None) -> None:
+        self.heard.append(what)
+        self.more.set()
+
+    async def has(self, count: int) -> list[Any]:
+        async with asyncio.timeout(5):
+            while len(self.heard) < count:
+                self.more.clear()
+                await self.more.wait()
+        return self.heard
+
+
+async def idle() -> None:
+    async with asyncio.timeout(5):
+        await runtime_of(asyncio.get_running_loop()).wait_idle()
+
+
+def test_messages_go_there_and_back(run: Run) -> None:  # S5
+    async def main() -> None:
+        client = Client()
+        async with connect_in_memory(echo(), client.builder) as connection:
+            connection.send("text")
+            connection.send(b"binary")
+            connection.send("x" * 200_000)
+            assert await client.has(3) == ["text", b"binary", "x" * 200_000]
+        assert connection.close_reason.code == 1000
+        assert connection.close_received.code == 1000
+        await idle()
+
+    run(main)
+
+
+def test_the_handshake_is_the_real_one(run: Run) -> None:  # S5
+    async def main() -> None:
+        seen: list[Any] = []
+        server = (
+            http_server()
+            .on_upgrade(lambda request: None if request.headers.get("authorization") else Response(401, "who?"))
+            .websocket("/room/{name}")
+            .sub_protocols(["chat"])
+            .on_open(lambda connection: seen.append((connection.path_params, connection.request.headers["host"])))
+        )
+        builder = http_client().websocket("ws://example.com/room/kitchen?x=1").sub_protocols(["chat", "other"])
+        with pytest.raises(HandshakeError) as refused:
+            await connect_in_memory(server, builder)
+        assert (refused.value.status, refused.value.body) == (401, b"who?")
+        async with connect_in_memory(server, builder.bearer("secret")) as connection:
+            assert connection.sub_protocol == "chat"
+            assert connection.response.status == 101
+        assert seen == [({"name": "kitchen"}, "example.com")]
+        await idle()
+
+    run(main)
+
+
+def test_extensions_are_negotiated_and_compress(run: Run) -> None:  # S5
+    async def main() -> None:
+        frames: list[Any] = []
+        client = Client()
+        client.builder.extensions([PerMessageDeflate(context_takeover=True)])
+        client.builder.on_frame(lambda one, _: frames.append(one))
+        async with connect_in_memory(echo(), client.builder, link=Link().split(seed=1)) as connection:
+            assert [extension.name for extension in connection.extensions] == ["permessage-deflate"]
+            connection.send("a" * 1000)
+            assert await client.has(1) == ["a" * 1000]
+        assert frames[0].rsv1
+        assert len(frames[0].payload) < 50
+        await idle()
+
+    run(main)
+
+
+def test_a_path_alone_is_a_client_and_an_unknown_one_is_a_404(run: Run) -> None:
+    async def main() -> None:
+        connection = await connect_in_memory(echo(), "/echo")
+        assert connection.url == "ws://in-memory/echo"
+        assert (await connection.close()).code == 1000
+        with pytest.raises(HandshakeError, match="404"):
+            await connect_in_memory(echo(), "/nothing")
+        await idle()
+
+    run(main)
+
+
+def test_a_server_begun_for_one_connection_ends_with_it_however_it_ends(run: Run) -> None:
+    async def main() -> None:
+        ended: list[int] = []
+        server = echo().on_close(lambda _, reason: ended.append(reason.code))
+        connection = await connect_in_memory(server, "/echo")
+        connection.terminate()
+        await idle()
+        with pytest.raises(KeyError):
+            async with connect_in_memory(server, "/echo"):
+                raise KeyError("x")
+        await idle()
+        assert ended == [1006, 1011]
+
+    run(main)
+
+
+def test_a_server_in_memory_has_any_number_of_connections_and_pushes_to_all(run: Run) -> None:  # W5
+    async def main() -> None:
+        server = await listen_in_memory(http_server().websocket("/echo").discard())
+        assert server.is_listening
+        assert (server.port, server.addresses) == (None, ())
+        clients = [Client() for _ in range(10)]
+        connections = [await connect_in_memory(server, client.builder) for client in clients]
+        assert len(server.connections) == 10
+        for connection in server.connections:
+            connection.send("shutting down for maintenance")
+        for client in clients:
+            assert await client.has(1) == ["shutting down for maintenance"]
+        await server.close()
+        assert {connection.close_reason.code for connection in connections} == {1001}
+        with pytest.raises(WebSocketConnectionException, match="does not listen"):
+            await connect_in_memory(server, clients[0].builder)
+        await idle()
+
+    run(main)
+
+
+def test_async_with_ends_a_server_in_memory(run: Run) -> None:
+    async def main() -> None:
+        async with listen_in_memory(echo()) as server:
+            connection = await connect_in_memory(server, "/echo")
+        assert connection.is_closed
+        await idle()
+
+    run(main)
+
+
+def test_a_send_above_high_water_waits_until_the_server_reads(run: Run) -> None:
+    async def main() -> None:
+        async with listen_in_memory(http_server().websocket("/").discard()) as server:
+            connection = await connect_in_memory(server, http_client().websocket("ws://x/").write_high_water(300_000))
+            (accepted,) = server.connections
+            accepted.pause_reading()
+            assert connection.send(bytes(200_000)).done()
+            waiting = connection.send(bytes(200_000))
+            await turns(10)
+            assert not waiting.done()
+            assert connection.buffered_amount > 300_000
+            accepted.resume_reading()
+            await waiting
+            await connection.flush()
+            assert connection.buffered_amount == 0
+            await connection.close()
+        await idle()
+
+    run(main)
+
+
+def test_the_link_is_cut_at_every_byte_of_the_handshake_and_of_what_follows(run: Run) -> None:
+    async def main() -> None:
+        whole = Link()
+        client = Client()
+        async with connect_in_memory(echo(), client.builder, link=whole) as connection:
+            connection.send("hello")
+            await client.has(1)
+            asked, said = whole.to_server.passed, whole.to_client.passed
+        for direction, size in (("to_server", asked), ("to_client", said)):
+            # The answer to a whole request is lost in the cut; a whole answer has opened the connection.
+            head = size - 10 if direction == "to_server" else size - 7
+            for after in range(size):
+                link = Link()
+                getattr(link, direction).cut(after, reset=bool(after % 2))
+                await cut_off(link, opened=after >= head)
+        await idle()
+
+    async def cut_off(link: Link, opened: bool) -> None:
+        client = Client()
+        try:
+            connection = await connect_in_memory(echo(), client.builder, link=link)
+        except HandshakeError:
+            assert not opened
+            return
+        assert opened
+        connection.send("hello")
+        assert (await connection.wait_closed()).code == 1006
+        assert "hello" not in client.heard
+
+    run(main)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_cut_connection_ends_with_1006_and_only_a_reset_is_an_error(run: Run, reset: bool) -> None:
+    async def main() -> None:
+        link, client = Link(), Client()
+        await connect_in_memory(echo(), client.builder, link=link)
+        link.cut(reset=reset)
+        heard = await client.has(2 if reset else 1)
+        assert heard[-1] == 1006
+        assert [type(one) for one in heard[:-1]] == [ConnectionResetError] * reset
+        await idle()
+
+    run(main)
+
+
+def test_a_silent_network_ends_the_handshake_with_open_timeout(run: Run) -> None:
+    async def main() -> None:
+        builder = http_client().websocket("ws://example.com/echo").open_timeout(0.01)
+        with pytest.raises(WebSocketConnectionException, match=r"open_timeout=0\.01"):
+            await connect_in_memory(echo(), builder, link=Link().hold())
+        await idle()
+
+    run(main)
+
+
+def test_a_silent_network_keeps_async_with_no_longer_than_close_timeout(run: Run) -> None:
+    async def main() -> None:
+        link = Link()
+        async with connect_in_memory(
+            echo().close_timeout(0.01), http_client().websocket("ws://x/echo").close_timeout(0.01), link=link
+        ) as connection:
+            link.hold()
+        assert connection.close_reason.code == 1006
+        await idle()
+
+    run(main)
+
+
+def test_async_callbacks_of_both_ends_run_in_order(run: Run) -> None:
+    async def main() -> None:
+        order: list[str] = []
+
+        async def on_text(text: str, connection: Any) -> None:
+            order.append(f"begin {text}")
+            await asyncio.sleep(0)
+            order.append(f"end {text}")
+            await connection.send(text)
+
+        client = Client()
+        async with connect_in_memory(http_server().websocket("/echo").on_text(on_text), client.builder) as connection:
+            connection.send("1")
+            connection.send("2")
+            assert await client.has(2) == ["1", "2"]
+        assert order == ["begin 1", "end 1", "begin 2", "end 2"]
+        await idle()
+
+    run(main)
+
+
+def test_both_ends_of_fifty_connections_stream_at_the_same_time(run: Run) -> None:  # F12
+    async def main() -> None:
+        size, count = 20_000, 20
+
+        async def stream(connection: Any) -> None:
+            for _ in range(count):
+                await connection.send(bytes(size))
+
+        got: dict[Any, int] = {}
+        everything = asyncio.Event()
+
+        def take(data: bytes, connection: Any) -> None:
+            got[connection] = got.get(connection, 0) + len(data)
+            if sum(got.values()) == 100 * size * count:
+                everything.set()
+
+        builder = http_client().websocket("ws://x/").on_binary(take).write_high_water(30_000).write_low_water(10_000)
+        route = http_server().websocket("/").on_binary(take).write_high_water(30_000).write_low_water(10_000)
+        async with listen_in_memory(route.on_open(stream)) as server:
+            connections = [await connect_in_memory(server, builder) for _ in range(50)]
+            await asyncio.gather(*map(stream, connections))
+            async with asyncio.timeout(10):
+                await everything.wait()
+        assert len(got) == 100
+        assert set(got.values()) == {size * count}
+        await idle()
+
+    run(main)
+
+
+messages = st.lists(st.one_of(st.text(max_size=60), st.binary(max_size=200)), max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(messages, st.integers(1, 100), st.integers(8, 2000), st.booleans(), st.integers(0, 3))
+def test_no_split_and_no_delay_changes_the_sequence_of_messages(
+    sent: list[str | bytes], size: int, capacity: int, compressed: bool, delayed: int
+) -> None:
+    async def main() -> None:
+        dice = random.Random(delayed)
+        link = Link(capacity=capacity).split(size, seed=capacity)
+        if delayed:
+            link.delay(lambda: dice.random() / 2000)
+        client = Client()
+        if compressed:
+            client.builder.extensions(["permessage-deflate"]).compression_threshold(0)
+        async with connect_in_memory(echo(), client.builder, link=link) as connection:
+            for message in sent:
+                connection.send(message)
+            assert await client.has(len(sent)) == sent
+        assert client.heard == [*sent, 1000]
+
+    asyncio.run(main())
+
+
+CORPUS = {name: case for name, case in cases().items() if case.role == "server" and not case.options}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_wire_cases_come_out_the_same_whatever_the_cuts(run: Run, seed: int) -> None:
+    """A raw client behind the real handshake; what the server hears is what the corpus says."""
+
+    async def main() -> None:
+        chosen = random.Random(seed).sample(sorted(CORPUS), 60)
+        for name in chosen:
+            case = CORPUS[name]
+            heard: list[Any] = []
+            server = (
+                http_server()
+                .websocket("/")
+                .on_text(lambda text, _, heard=heard: heard.append(("text", text)))
+                .on_binary(lambda data, _, heard=heard: heard.append(("binary", data)))
+                .on_ping(lambda data, _, heard=heard: heard.append(("ping", data)))
+                .on_pong(lambda data, _, heard=heard: heard.append(("pong", data)))
+                .on_close(lambda connection, _, heard=heard: heard.append(end_of(connection)))
+            )
+            async with listen_in_memory(server) as listening:
+                raw = Ear()
+                link = Link()
+                link.to_server.split(97, seed=seed)
+                listening.accept(link, raw)
+                await turns()
+                raw.transport.write(REQUEST + case.data)
+                raw.transport.write_eof()
+                async with asyncio.timeout(5):
+                    while "lost" not in raw.heard:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+            assert [event for event in heard if event is not None] == case.events, name
+            answer, _, frames = raw.got.partition(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 101")
+            judge(frames, "client")
+
+    run(main)
+
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def end_of(connection: Any) -> Any:
+    """The corpus's last event: a Close, a broken rule, or neither."""
+    if connection.close_received is not None:
+        code, reason = connection.close_received
+        return "close", None if code == 1005 else code, reason
+    return None if connection.error is None else ("error", connection.error.code)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: connect_in_memory(1), TypeError, "server=1"),
+        (lambda: connect_in_memory(echo(), "echo"), ValueError, "'echo'"),
+        (lambda: connect_in_memory(echo(), 1), TypeError, "client=1"),
+        (lambda: connect_in_memory(echo(), link=1), TypeError, "link=1"),
+        (lambda: listen_in_memory(1), TypeError, "server=1"),
+        (lambda: listen_in_memory(echo()), RuntimeError, "no running event loop"),
+    ],
+)
+def test_a_bad_argument_is_refused_by_the_call_that_got_it(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_wss_is_believed_and_not_encrypted(run: Run) -> None:
+    async def main() -> None:
+        secure: list[bool] = []
+        server = http_server().websocket("/echo").on_open(lambda connection: secure.append(connection.is_secure))
+        link = Link()
+        seen = bytearray()
+        link.to_server.change(seen.extend)
+        builder = http_client().websocket("wss://example.com/echo")
+        async with connect_in_memory(server, builder, link=link) as connection:
+            assert connection.is_secure
+        assert secure == [True]
+        assert seen.startswith(b"GET /echo HTTP/1.1")
+        await idle()
+
+    run(main)
+
+
+def test_frame_and_message_types_are_those_of_sockets(run: Run) -> None:
+    async def main() -> None:
+        got: list[Any] = []
+        server = http_server().websocket("/").on_message(lambda frame, _: got.append(frame))
+        async with connect_in_memory(server, "/") as connection:
+            connection.send(TextFrame("x"))
+        assert got == [TextFrame("x")]
+        await idle()
+
+    run(main)
