@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import firefly_ws
-from firefly_ws import http_client
+from firefly_ws import BinaryFrame, Frame, TextFrame, http_client
 
 ROOT = Path(firefly_ws.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -193,6 +193,48 @@ def test_chat_tells_each_room_what_its_members_say() -> None:
 
     with server("chat.py") as line:
         assert line.startswith("chat at ")
+        asyncio.run(talk(url_in(line)))
+
+
+# --- values, services
+
+
+def test_json_orders_confirms_and_refuses_and_stays_open_behind_what_is_no_order() -> None:  # C7
+    code, lines, errors = run("json_orders.py")
+    assert (code, errors) == (0, "")
+    assert lines == [
+        "order 1: 7.00",
+        "refused: there is no moon",
+        "refused: a text message does not fit Order: Expected `int`, got `str` - at `$.count`",
+        "order 3: 8.00",
+    ]
+
+
+def test_the_echo_service_echoes_pings_closes_and_drops() -> None:  # K5, K6
+    async def talk(url: str) -> None:
+        async def says(queue: asyncio.Queue[Frame], expected: str) -> None:
+            async with asyncio.timeout(LIMIT):
+                assert await queue.get() == TextFrame(expected)
+
+        for word, reason in (("close", (1000, "Closing by request")), ("drop", (1001, "dropped by request"))):
+            heard: asyncio.Queue[Frame] = asyncio.Queue()
+            client = http_client().websocket(url).on_message(lambda frame, _, queue=heard: queue.put_nowait(frame))
+            connection = await client.connect()
+            await says(heard, "you are one of 1")
+            for text in ("hello", "ä€😀"):
+                connection.send(text)
+                await says(heard, text)
+            connection.send(b"\0\xff")
+            async with asyncio.timeout(LIMIT):
+                assert await heard.get() == BinaryFrame(b"\0\xff")
+            connection.send("ping")
+            await says(heard, "you are")
+            connection.send(word)
+            async with asyncio.timeout(LIMIT):
+                assert await connection.wait_closed() == reason
+
+    with server("service.py") as line:
+        assert line.startswith("echo service at ")
         asyncio.run(talk(url_in(line)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from itertools import permutations
 
 import pytest
@@ -138,3 +140,28 @@ def test_the_table_lists_its_paths_in_order() -> None:
     assert "/b" in made
     assert "/c" not in made
     assert None not in made
+
+
+def test_routes_may_come_and_go_in_another_thread_while_requests_are_matched() -> None:
+    """What a plain script does: its builder is changed in the script's thread, the loop looks routes up in its own."""
+    table: RouteTable[int] = RouteTable()
+    for number in range(50):
+        table.add(f"/always/{number}/{{name}}", number)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            table.add("/now/{and}/then", -1)
+            table.remove("/now/{and}/then")
+
+    often, thread = sys.getswitchinterval(), threading.Thread(target=change)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for number in range(1000):
+            assert table.match(f"/always/{number % 50}/x") is not None
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(often)
+    assert table.match("/now/x/then") is None
