@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,11 +23,17 @@ def snippets() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "code"), snippets(), ids=[name for name, _ in snippets()])
-def test_a_documented_program_runs(name: str, code: str, tmp_path: Path) -> None:
+def test_a_documented_program_runs(name: str, code: str, tmp_path: Path) -> None:  # K6
     script = tmp_path / "snippet.py"
     script.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+        [sys.executable, "-W", "error", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

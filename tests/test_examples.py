@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import firefly_ws
-from firefly_ws import BinaryFrame, Frame, TextFrame, http_client
+from firefly_ws import BinaryFrame, Frame, TextFrame, WebSocketConnection, http_client
 
 ROOT = Path(firefly_ws.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -34,6 +34,7 @@ def begin(path: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
     return subprocess.Popen(
         # As `python FILE`, where Ctrl-C is not ignored, as it is in the background of a shell.
         [sys.executable, "-W", "error", "-c", AS_IN_A_TERMINAL, str(path), *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,7 +101,7 @@ def ten_messages() -> subprocess.Popen[str]:
 
 
 @pytest.mark.begun_early(begin=ten_messages)
-def test_ten_messages_prints_twenty_lines_in_the_documents_format_and_ends_by_itself() -> None:
+def test_ten_messages_prints_twenty_lines_in_the_documents_format_and_ends_by_itself() -> None:  # F1, F2, F5
     process = ten_messages()
     code, lines, errors = ending(process)
     shutil.rmtree(Path(process.args[-1]).parent)  # type: ignore[index, arg-type]
@@ -160,7 +161,7 @@ def test_the_echo_client_says_why_it_cannot_connect() -> None:
 # --- chat
 
 
-def test_chat_tells_each_room_what_its_members_say() -> None:
+def test_chat_tells_each_room_what_its_members_say() -> None:  # W5
     async def talk(url: str) -> None:
         heard: dict[str, asyncio.Queue[str]] = {}
 
@@ -236,6 +237,52 @@ def test_the_echo_service_echoes_pings_closes_and_drops() -> None:  # K5, K6
     with server("service.py") as line:
         assert line.startswith("echo service at ")
         asyncio.run(talk(url_in(line)))
+
+
+# --- push
+
+
+def test_push_tells_all_what_happens_and_one_what_is_for_them_alone() -> None:  # W5
+    with begin(EXAMPLES / "push.py", "0") as process:
+        typed, said = process.stdin, process.stdout
+        assert typed is not None
+        assert said is not None
+
+        async def talk(url: str) -> None:
+            heard: dict[str, asyncio.Queue[str]] = {"ada": asyncio.Queue(), "bob": asyncio.Queue()}
+
+            async def enters(name: str) -> WebSocketConnection:
+                client = http_client().websocket(f"{url}news?name={name}")
+                return await client.on_text(lambda text, connection: heard[name].put_nowait(text)).connect()
+
+            async def hears(name: str, text: str) -> None:
+                async with asyncio.timeout(LIMIT):
+                    assert await heard[name].get() == text
+
+            ada = await enters("ada")
+            bob = await enters("bob")
+            await hears("ada", "bob has logged in")
+            print("tea is ready", file=typed, flush=True)
+            await hears("ada", "tea is ready")
+            await hears("bob", "tea is ready")
+            print("@bob yours has sugar", file=typed, flush=True)
+            await hears("bob", "yours has sugar")
+            print("@eve and yours?", file=typed, flush=True)
+            assert await asyncio.to_thread(said.readline) == "eve is not here\n"
+            await bob.close()
+            await hears("ada", "bob has left")
+            typed.close()
+            process.stdin = None  # communicate() would flush it
+            assert await ada.wait_closed() == (1001, "shutting down for maintenance")
+            assert all(queue.empty() for queue in heard.values())
+
+        try:
+            line = said.readline()
+            assert line.startswith("news at ")
+            asyncio.run(talk(url_in(line)))
+            assert ending(process) == (0, [], "")
+        finally:
+            process.kill()
 
 
 def test_every_example_is_run_here() -> None:

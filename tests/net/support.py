@@ -64,9 +64,9 @@ def echo(frame: Frame, connection: WebSocketConnection) -> object:
     return connection.send(frame)
 
 
-async def eventually(true: Callable[[], object]) -> None:
+async def eventually(true: Callable[[], object], limit: float = LIMIT) -> None:
     """Return once ``true()`` holds."""
-    async with asyncio.timeout(LIMIT):
+    async with asyncio.timeout(limit):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 

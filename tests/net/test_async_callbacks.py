@@ -298,7 +298,7 @@ async def test_callbacks_of_many_connections_interleave_each_in_its_own_order(pl
         assert await peer.texts(20) == [f"{name}.{number}" for number in range(20)]
 
 
-async def test_every_callback_may_be_async(net: Any) -> None:
+async def test_every_callback_may_be_async(net: Any) -> None:  # F3, F4
     got: list[object] = []
 
     def noting(name: str) -> Any:

@@ -45,7 +45,7 @@ async def drain(peer: Peer, count: int) -> None:
         assert (one.opcode, len(one.payload)) == (BINARY, BIG)
 
 
-async def test_a_send_returns_done_below_high_water_and_something_to_await_above(net: Any) -> None:
+async def test_a_send_returns_done_below_high_water_and_something_to_await_above(net: Any) -> None:  # F5
     connection, peer = await serve(net, slow(net.route().discard()))
     assert connection.send("small") is DONE
     assert connection.is_writable
@@ -239,7 +239,7 @@ async def test_a_refused_message_leaves_the_compressors_window_as_the_peer_knows
     assert got == ["what comes behind it, what comes behind it"]
 
 
-async def test_flush_resolves_once_all_has_been_written(net: Any) -> None:
+async def test_flush_resolves_once_all_has_been_written(net: Any) -> None:  # S4, C4
     connection, peer = await serve(net, slow(net.route().discard()))
     assert connection.flush() is DONE
     await fill(connection)
@@ -253,7 +253,7 @@ async def test_flush_resolves_once_all_has_been_written(net: Any) -> None:
     await reading
 
 
-async def test_flush_may_be_called_behind_close_and_at_the_end(net: Any) -> None:
+async def test_flush_may_be_called_behind_close_and_at_the_end(net: Any) -> None:  # S4
     connection, _ = await serve(net, slow(net.route().discard()))
     await fill(connection)
     connection.close()

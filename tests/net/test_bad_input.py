@@ -117,14 +117,14 @@ async def test_a_socket_that_cannot_listen(kind: str) -> None:
 # --- connecting
 
 
-async def test_a_refused_connection(unused_tcp_port: int) -> None:
+async def test_a_refused_connection(unused_tcp_port: int) -> None:  # C8
     error = await cannot_connect(f"ws://127.0.0.1:{unused_tcp_port}/")
     assert f"127.0.0.1 port {unused_tcp_port}: Connection refused" in str(error)
     assert error.errno == errno.ECONNREFUSED
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
 
-async def test_a_host_that_does_not_resolve() -> None:
+async def test_a_host_that_does_not_resolve() -> None:  # C8
     error = await cannot_connect("ws://no-such-host.invalid/")
     assert "the host 'no-such-host.invalid' does not resolve" in str(error)
     assert isinstance(error.__cause__, socket.gaierror)
@@ -152,7 +152,7 @@ async def test_what_is_no_message_is_not_sent(connection: WebSocketConnection, v
     assert connection.is_open
 
 
-async def test_each_send_takes_its_own_type(connection: WebSocketConnection) -> None:
+async def test_each_send_takes_its_own_type(connection: WebSocketConnection) -> None:  # F5
     cases: list[tuple[Callable[[Any], Any], Any, str]] = [
         (connection.send_text, b"x", "bytes"),
         (connection.send_data, "x", "str"),
@@ -196,7 +196,7 @@ async def test_a_fragment_is_not_sent(connection: WebSocketConnection, frame: Fr
     await soon(connection.ping())
 
 
-async def test_a_send_after_close_names_the_close(connection: WebSocketConnection) -> None:
+async def test_a_send_after_close_names_the_close(connection: WebSocketConnection) -> None:  # C8
     closing = connection.close(4001, "done here")
     assert connection.state is ConnectionState.CLOSING
     for call in (lambda: connection.send("x"), lambda: connection.send_data(b"x"), connection.ping):
@@ -211,7 +211,7 @@ async def test_a_send_after_close_names_the_close(connection: WebSocketConnectio
     assert raised.value.code == 4001
 
 
-async def test_a_send_after_a_normal_close_is_a_quieter_error(connection: WebSocketConnection) -> None:
+async def test_a_send_after_a_normal_close_is_a_quieter_error(connection: WebSocketConnection) -> None:  # C8
     await soon(connection.close())
     with pytest.raises(ConnectionClosedOK):
         connection.send("x")

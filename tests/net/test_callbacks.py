@@ -48,7 +48,7 @@ async def test_a_message_of_a_type_that_no_callback_takes_is_dropped_and_the_nex
     assert got == ["a", "b"]
 
 
-async def test_on_message_gets_whole_messages_and_on_frame_every_frame_as_on_the_wire(net: Any) -> None:
+async def test_on_message_gets_whole_messages_and_on_frame_every_frame_as_on_the_wire(net: Any) -> None:  # F3, S7
     messages: list[object] = []
     frames: list[object] = []
     route = net.route().on_message(lambda one, conn: messages.append(one)).on_frame(
@@ -65,7 +65,7 @@ async def test_on_message_gets_whole_messages_and_on_frame_every_frame_as_on_the
     assert frames[1:2] + frames[3:] == [PingFrame(b"p"), PongFrame(b"q"), CloseFrame(3000, "bye")]
 
 
-async def test_a_frame_that_arrives_in_pieces_is_shown_to_on_frame_once_and_whole(plain: Any) -> None:
+async def test_a_frame_that_arrives_in_pieces_is_shown_to_on_frame_once_and_whole(plain: Any) -> None:  # S7
     frames: list[Any] = []
     peer = await plain.serve(plain.route().on_frame(lambda one, conn: frames.append(one)).discard())
     whole = binary(bytes(200_000))
@@ -76,7 +76,7 @@ async def test_a_frame_that_arrives_in_pieces_is_shown_to_on_frame_once_and_whol
     assert frames == [BinaryFrame(bytes(200_000))]
 
 
-async def test_on_ping_and_on_pong_get_the_payload_and_the_ping_is_answered_all_the_same(net: Any) -> None:
+async def test_on_ping_and_on_pong_get_the_payload_and_the_ping_is_answered_all_the_same(net: Any) -> None:  # C5
     got: list[object] = []
     route = net.route().discard().on_ping(lambda data, conn: got.append(("ping", data)))
     peer = await net.serve(route.on_pong(lambda data, conn: got.append(("pong", data))))
@@ -86,7 +86,7 @@ async def test_on_ping_and_on_pong_get_the_payload_and_the_ping_is_answered_all_
     assert got == [("ping", b"1"), ("pong", b"2")]
 
 
-async def test_the_clients_callbacks_are_the_same_as_the_servers(net: Any) -> None:
+async def test_the_clients_callbacks_are_the_same_as_the_servers(net: Any) -> None:  # F4
     got: list[object] = []
     server = await net.raw_server()
     connection = await net.connect(
@@ -203,7 +203,7 @@ VALUES: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
-async def test_every_other_value_is_ignored_so_that_lambdas_work(plain: Any, kind: str, errors: Any) -> None:
+async def test_every_other_value_is_ignored_so_that_lambdas_work(plain: Any, kind: str, errors: Any) -> None:  # F3
     got: list[str] = []
 
     def on_text(data: str, conn: Any) -> object:
@@ -246,7 +246,7 @@ async def test_discard_reads_messages_and_drops_them_and_answers_control_frames(
     assert connection.messages_received == 1000
 
 
-async def test_a_route_with_on_accept_alone_reads_and_discards(plain: Any) -> None:
+async def test_a_route_with_on_accept_alone_reads_and_discards(plain: Any) -> None:  # F4
     peer = await plain.serve(plain.route().on_accept(lambda conn: conn.send("hello")))
     peer.write(*[text("a")] * 1000, ping(b"p"))
     assert await peer.texts(1) == ["hello"]
@@ -278,6 +278,6 @@ async def test_one_byte_at_a_time_gives_the_same_messages(plain: Any) -> None:
     assert got == ["ä€𝄞".encode(), bytes(300)]
 
 
-def test_text_frames_have_their_text_by_both_names() -> None:
+def test_text_frames_have_their_text_by_both_names() -> None:  # F3
     assert TextFrame("a").payload_as_utf8 == TextFrame("a").text == "a"
     assert TextFrame("a").opcode == TEXT

@@ -42,7 +42,7 @@ async def listening(requests: Inbox | None = None) -> Server:
 # --- ways to connect
 
 
-async def test_awaiting_connect_gives_an_open_connection() -> None:
+async def test_awaiting_connect_gives_an_open_connection() -> None:  # F4, F10, C2
     server = await listening()
     connection = await http_client().websocket(url_of(server)).discard().connect()
     assert isinstance(connection, WebSocketConnection)
@@ -58,7 +58,7 @@ async def test_awaiting_connect_gives_an_open_connection() -> None:
     await server.close()
 
 
-async def test_async_with_connect_closes_with_1000() -> None:
+async def test_async_with_connect_closes_with_1000() -> None:  # C3
     inbox = Inbox()
     server = await http_server().websocket("/").on_close(lambda c, reason: inbox(reason.code)).listen("127.0.0.1", 0)
     async with http_client().websocket(url_of(server)).discard().connect() as connection:
@@ -68,7 +68,7 @@ async def test_async_with_connect_closes_with_1000() -> None:
     await server.close()
 
 
-async def test_an_exception_inside_async_with_sends_1011_and_is_raised() -> None:
+async def test_an_exception_inside_async_with_sends_1011_and_is_raised() -> None:  # C3
     inbox = Inbox()
     server = await http_server().websocket("/").on_close(lambda c, reason: inbox(reason.code)).listen("127.0.0.1", 0)
     with pytest.raises(KeyError, match="mine"):
@@ -78,7 +78,7 @@ async def test_an_exception_inside_async_with_sends_1011_and_is_raised() -> None
     await server.close()
 
 
-async def test_async_with_a_builder_connects_again_each_time() -> None:
+async def test_async_with_a_builder_connects_again_each_time() -> None:  # C3
     server = await listening()
     builder = http_client().websocket(url_of(server)).discard()
     async with builder as first:
@@ -123,7 +123,7 @@ async def test_one_builder_connects_several_times_at_once() -> None:
 
 
 @pytest.mark.parametrize("make", [ws, websocket, http_client().ws, http_client().websocket])
-async def test_host_port_and_path_are_as_good_as_a_url(make: Callable[..., Any]) -> None:
+async def test_host_port_and_path_are_as_good_as_a_url(make: Callable[..., Any]) -> None:  # C2
     requests = Inbox()
     server = await listening(requests)
     async with make("127.0.0.1", server.port, "/?a=1").discard().connect() as connection:
@@ -132,7 +132,7 @@ async def test_host_port_and_path_are_as_good_as_a_url(make: Callable[..., Any])
     await server.close()
 
 
-def test_default_ports_and_ipv6_addresses() -> None:
+def test_default_ports_and_ipv6_addresses() -> None:  # C3, W6
     assert "ws://[::1]/x" in str(http_client().ws("::1", path="/x")._url)
     assert http_client().ws("example.com")._url.port == 80
     assert http_client().wss("example.com")._url.port == 443
@@ -142,7 +142,7 @@ def test_default_ports_and_ipv6_addresses() -> None:
 # --- connect_async
 
 
-async def test_connect_async_ends_when_its_callback_has_ended() -> None:
+async def test_connect_async_ends_when_its_callback_has_ended() -> None:  # F4
     server = await listening()
     go_on = asyncio.Event()
     inbox = Inbox()
@@ -162,7 +162,7 @@ async def test_connect_async_ends_when_its_callback_has_ended() -> None:
     await server.close()
 
 
-async def test_connect_async_takes_a_plain_function() -> None:
+async def test_connect_async_takes_a_plain_function() -> None:  # F4
     server = await listening()
     inbox = Inbox()
     connection = await soon(http_client().websocket(url_of(server)).discard().connect_async(inbox))
@@ -225,7 +225,7 @@ async def test_a_connect_error_that_nobody_awaits_is_logged_once_when_it_happens
     assert str(unused_tcp_port) in records[0].getMessage()
 
 
-async def test_connect_waits_for_listens_begun_earlier(unused_tcp_port: int) -> None:
+async def test_connect_waits_for_listens_begun_earlier(unused_tcp_port: int) -> None:  # F2
     server = http_server().websocket("/").on_message(echo).listen("127.0.0.1", unused_tcp_port)
     builder = http_client().websocket(f"ws://127.0.0.1:{unused_tcp_port}/").discard()
     first, second = builder.connect(), builder.connect_async(lambda connection: None)
@@ -248,7 +248,7 @@ async def request_of(change: Callable[[Any], object]) -> Any:
     return request
 
 
-async def test_headers_go_with_the_request_as_given() -> None:
+async def test_headers_go_with_the_request_as_given() -> None:  # C2
     request = await request_of(
         lambda builder: builder.header("X-One", "1").headers({"X-Two": "2"}).headers([("x-many", "a"), ("x-many", "b")])
     )
@@ -293,7 +293,7 @@ async def test_the_origin_is_sent() -> None:
     )
 
 
-async def test_sub_protocols_are_offered_in_order_and_the_servers_choice_is_told() -> None:
+async def test_sub_protocols_are_offered_in_order_and_the_servers_choice_is_told() -> None:  # F8
     server = await listening()
     builder = http_client().websocket(url_of(server)).discard().sub_protocols(["other", "superchat", "chat"])
     async with builder.connect() as connection:
@@ -306,7 +306,7 @@ async def test_sub_protocols_are_offered_in_order_and_the_servers_choice_is_told
     await server.close()
 
 
-async def test_a_sub_protocol_may_be_chosen_by_the_server() -> None:
+async def test_a_sub_protocol_may_be_chosen_by_the_server() -> None:  # F8
     route = http_server().websocket("/").discard().sub_protocols(["a", "b"])
     server = await route.on_sub_protocol_select(lambda offered, request: offered[-1]).listen("127.0.0.1", 0)
     async with http_client().websocket(url_of(server)).discard().sub_protocols(["a", "c"]).connect() as connection:

@@ -95,7 +95,7 @@ async def test_open_timeout_bounds_the_wait_for_an_answer() -> None:
 @pytest.mark.parametrize(
     "config", [HttpConfig(open_timeout=0.05), HttpConfig(policy=WebSocketPolicy(open_timeout=0.05))]
 )
-async def test_open_timeout_may_be_a_default_of_the_client(config: HttpConfig) -> None:
+async def test_open_timeout_may_be_a_default_of_the_client(config: HttpConfig) -> None:  # C1
     async def silent(peer: RawPeer) -> None:
         await peer.rest()
 

@@ -21,7 +21,7 @@ async def opened(net: Any, route: Any) -> tuple[Any, Any]:
     return connection, peer
 
 
-async def test_close_sends_close_waits_for_the_peers_and_resolves_to_its_reason(net: Any) -> None:
+async def test_close_sends_close_waits_for_the_peers_and_resolves_to_its_reason(net: Any) -> None:  # F5, S4
     connection, peer = await opened(net, net.route().discard())
     ending = connection.close(3000, "why")
     assert connection.state is ConnectionState.CLOSING
@@ -38,7 +38,7 @@ async def test_close_sends_close_waits_for_the_peers_and_resolves_to_its_reason(
     assert connection.state is ConnectionState.CLOSED
 
 
-async def test_close_is_idempotent_and_everybody_gets_the_same_reason(net: Any) -> None:
+async def test_close_is_idempotent_and_everybody_gets_the_same_reason(net: Any) -> None:  # F5, S4
     connection, peer = await opened(net, net.route().discard())
     waits = [connection.close(), connection.close(1001, "again"), connection.close_async(), connection.wait_closed()]
     assert (await peer.closed()).code == 1000
@@ -224,7 +224,7 @@ async def test_a_send_behind_an_end_without_a_close_raises_the_error(net: Any) -
     assert caught.value.code == 1006
 
 
-async def test_terminate_ends_tcp_at_once_with_1006(net: Any) -> None:
+async def test_terminate_ends_tcp_at_once_with_1006(net: Any) -> None:  # S4
     connection, peer = await opened(net, net.route().discard())
     connection.terminate()
     connection.terminate()
@@ -297,7 +297,7 @@ async def test_sending_a_close_frame_closes_and_it_waits_for_nothing_queued_befo
     assert (await connection.wait_closed()).code == 3000
 
 
-async def test_times_and_counts_of_a_connection_that_has_ended(plain: Any) -> None:
+async def test_times_and_counts_of_a_connection_that_has_ended(plain: Any) -> None:  # F10
     connection, peer = await opened(plain, plain.route().on_text(lambda data, conn: conn.send(data)))
     assert connection.close_time is None
     peer.write(text("a"))

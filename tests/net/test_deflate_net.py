@@ -108,7 +108,7 @@ async def test_their_client_with_every_offer_at_our_server(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_a_hundred_messages_in_order_at_our_server(name: str) -> None:
+async def test_a_hundred_messages_in_order_at_our_server(name: str) -> None:  # F7
     route = http_server().websocket("/").extensions([SERVERS[name]]).on_message(echo)
     async with (
         route.listen("127.0.0.1", 0) as server,
@@ -160,7 +160,7 @@ async def test_our_client_at_their_server_with_every_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-async def test_a_hundred_messages_in_order_at_their_server(name: str) -> None:
+async def test_a_hundred_messages_in_order_at_their_server(name: str) -> None:  # F7
     async with serve(their_echo, "127.0.0.1", 0, compression="deflate") as server:
         await talk_to_theirs(server.sockets[0].getsockname()[1], CLIENTS[name], MANY)
 
@@ -222,7 +222,7 @@ async def test_single_messages_may_be_left_uncompressed() -> None:
     assert sizes[1] == 201
 
 
-async def test_compression_by_name_with_parameters() -> None:
+async def test_compression_by_name_with_parameters() -> None:  # F7, C1
     route = http_server().websocket("/").extensions(["permessage-deflate; server_max_window_bits=10"]).on_message(echo)
     async with (
         route.listen("127.0.0.1", 0) as server,

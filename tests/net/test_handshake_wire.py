@@ -79,7 +79,7 @@ async def test_the_upgrade_is_answered_as_the_rfc_has_it() -> None:
     ],
     ids=lambda fields: " ".join(f"{name}: {value}" for name, value in fields.items()),
 )
-async def test_what_browsers_and_libraries_send_is_upgraded(fields: dict[str, str]) -> None:
+async def test_what_browsers_and_libraries_send_is_upgraded(fields: dict[str, str]) -> None:  # K2
     answer = await answer_to(upgrade(**fields))
     assert answer.status == 101
     assert "sec-websocket-extensions" not in answer.headers
@@ -174,7 +174,7 @@ async def test_frames_in_one_packet_with_the_handshake_are_delivered_in_order() 
     ],
     ids=lambda value: repr(value)[2:60] if isinstance(value, bytes) else value,
 )
-async def test_what_is_no_upgrade_is_refused(request_: bytes, status: int) -> None:
+async def test_what_is_no_upgrade_is_refused(request_: bytes, status: int) -> None:  # W1
     answer = await answer_to(request_)
     assert answer.status == status
     if status == 426:
@@ -184,7 +184,7 @@ async def test_what_is_no_upgrade_is_refused(request_: bytes, status: int) -> No
 
 
 @pytest.mark.parametrize("fields", [{"without": "sec-websocket-version"}, {"sec_websocket_version": "7"}])
-async def test_another_version_is_told_which_one_is_served(fields: dict[str, Any]) -> None:
+async def test_another_version_is_told_which_one_is_served(fields: dict[str, Any]) -> None:  # K1
     answer = await answer_to(upgrade(**fields))
     assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
 
@@ -294,7 +294,7 @@ def of_a_thread(value: Any) -> concurrent.futures.Future[Any]:
 
 
 @pytest.mark.parametrize("wrap", [lambda value: value, later, of_a_thread], ids=["plain", "async", "future"])
-async def test_on_upgrade_accepts_with_none_and_refuses_with_a_response(wrap: Any) -> None:
+async def test_on_upgrade_accepts_with_none_and_refuses_with_a_response(wrap: Any) -> None:  # F11
     def check(request: Request) -> Any:
         return wrap(None if request.query.get("token") == "abc" else Response(401, "who?", [("WWW-Authenticate", "x")]))
 

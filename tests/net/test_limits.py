@@ -66,7 +66,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_limit_ends_with_1009_and_says_which_its_value_what_came_and_its_option(net: Any, name: str) -> None:
+async def test_a_limit_ends_with_1009_and_says_which_its_value_what_came_and_its_option(  # F9
+    net: Any, name: str
+) -> None:
     case = CASES[name]
     told: list[Any] = []
     got: list[object] = []
@@ -97,7 +99,7 @@ async def test_what_just_fits_is_delivered(net: Any) -> None:
     await eventually(lambda: got == [60, 100, 100, 0])
 
 
-async def test_too_many_fragments_end_with_1009_and_name_their_limit(plain: Any) -> None:
+async def test_too_many_fragments_end_with_1009_and_name_their_limit(plain: Any) -> None:  # F9
     told: list[Any] = []
     peer = await plain.serve(
         plain.route().max_fragments(3).discard().on_error(lambda conn, error: told.append(error))
@@ -109,7 +111,7 @@ async def test_too_many_fragments_end_with_1009_and_name_their_limit(plain: Any)
     assert "max_fragments=3" in str(told[0])
 
 
-async def test_none_switches_a_limit_off(plain: Any) -> None:
+async def test_none_switches_a_limit_off(plain: Any) -> None:  # F9
     got: list[int] = []
     route = plain.route().max_message_size(None).max_fragments(None).on_binary(lambda data, conn: got.append(len(data)))
     peer = await plain.serve(route)

@@ -41,7 +41,7 @@ def log() -> Log:
     return Log()
 
 
-async def test_on_accept_comes_first_then_messages_then_on_close_once_and_last(net: Any, log: Log) -> None:
+async def test_on_accept_comes_first_then_messages_then_on_close_once_and_last(net: Any, log: Log) -> None:  # F4, S6
     peer = await net.serve(log.route(net.route()).on_text(lambda data, conn: log.lines.append(data)))
     peer.write(text("a"), text("b"), close(1000, "bye"))
     await peer.rest()
@@ -50,7 +50,7 @@ async def test_on_accept_comes_first_then_messages_then_on_close_once_and_last(n
     assert log.lines == ["accept", "a", "b", CloseReason(1000, "bye")]
 
 
-async def test_messages_come_in_while_on_accept_goes_on_after_its_first_suspension(net: Any) -> None:
+async def test_messages_come_in_while_on_accept_goes_on_after_its_first_suspension(net: Any) -> None:  # F4
     got: list[str] = []
     gate = asyncio.Event()
 
@@ -226,7 +226,7 @@ async def test_what_arrived_before_a_reset_is_still_delivered_before_on_close(ne
     assert log.lines[1:21] == [str(number) for number in range(20)]
 
 
-async def test_on_error_gets_the_exception_of_a_callback_and_the_peer_none_of_its_text(
+async def test_on_error_gets_the_exception_of_a_callback_and_the_peer_none_of_its_text(  # S6
     net: Any, log: Log, errors: Any
 ) -> None:
     def on_text(data: str, conn: Any) -> None:
@@ -284,7 +284,7 @@ async def test_an_exception_in_on_close_is_logged_and_the_connection_is_forgotte
     assert len(errors()) == 1
 
 
-async def test_on_close_waits_for_an_async_on_error(plain: Any, log: Log) -> None:
+async def test_on_close_waits_for_an_async_on_error(plain: Any, log: Log) -> None:  # S6
     async def on_error(conn: Any, error: object) -> None:
         await asyncio.sleep(0.01)
         log.lines.append("error")
@@ -327,7 +327,7 @@ async def test_connection_closed_is_quiet_behind_our_own_close_in_the_same_callb
     assert not errors()
 
 
-async def test_a_reset_is_told_to_on_error_as_an_os_error(plain: Any, log: Log) -> None:
+async def test_a_reset_is_told_to_on_error_as_an_os_error(plain: Any, log: Log) -> None:  # S6, C8
     peer = await plain.serve(log.route(plain.route()).on_text(lambda data, conn: None))
     sock = peer.writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -48,7 +48,7 @@ async def their_echo(connection: ServerConnection) -> None:
 # --- websockets' client at our server
 
 
-async def test_their_client_gets_every_message_back() -> None:
+async def test_their_client_gets_every_message_back() -> None:  # F5, K4
     async with our_server(on_message=echo) as server, connect(url_of(server), proxy=None) as theirs:
         for size in SIZES:
             await theirs.send("ä" * (size // 2))
@@ -57,14 +57,14 @@ async def test_their_client_gets_every_message_back() -> None:
             assert await soon(theirs.recv()) == b"\0\xff" * (size // 2)
 
 
-async def test_their_clients_fragments_are_one_message() -> None:
+async def test_their_clients_fragments_are_one_message() -> None:  # K4
     async with our_server(on_message=echo) as server, connect(url_of(server), proxy=None) as theirs:
         for parts in (["a", "", "ä", "b" * 70000], [b"\xff", b"", b"x" * 70000], ["one"], [""]):
             await theirs.send(parts)
             assert await soon(theirs.recv()) == type(parts[0])().join(parts)  # type: ignore[attr-defined]
 
 
-async def test_pings_are_answered_in_both_directions() -> None:
+async def test_pings_are_answered_in_both_directions() -> None:  # C5
     pings, opened = Inbox(), Inbox()
     async with our_server(on_accept=opened, on_ping=pings) as server, connect(url_of(server), proxy=None) as theirs:
         await soon(await theirs.ping(b"theirs"))
@@ -114,7 +114,7 @@ async def test_their_client_sees_our_sub_protocol_and_refusals() -> None:
         assert raised.value.response.status_code == 404
 
 
-async def test_both_ends_stream_at_the_same_time() -> None:
+async def test_both_ends_stream_at_the_same_time() -> None:  # F12
     count, size = 200, 20000
     got = Inbox()
 
@@ -138,7 +138,7 @@ async def test_both_ends_stream_at_the_same_time() -> None:
 # --- our client at websockets' server
 
 
-async def test_their_server_gives_every_message_back() -> None:
+async def test_their_server_gives_every_message_back() -> None:  # F5, K4
     inbox = Inbox()
     async with their_server(their_echo) as url:  # noqa: SIM117
         async with http_client().websocket(url).on_text(inbox).on_binary(inbox).connect() as ours:
@@ -149,7 +149,7 @@ async def test_their_server_gives_every_message_back() -> None:
                 assert await inbox.next() == b"\0\xff" * (size // 2)
 
 
-async def test_their_servers_fragments_and_pings() -> None:
+async def test_their_servers_fragments_and_pings() -> None:  # K4
     inbox, pings = Inbox(), Inbox()
 
     async def handler(connection: ServerConnection) -> None:

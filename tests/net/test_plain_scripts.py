@@ -46,7 +46,7 @@ def taken() -> Iterator[int]:
 # --- scripts
 
 
-def test_listen_blocks_until_bound_and_connect_gives_a_handle(start: Start) -> None:
+def test_listen_blocks_until_bound_and_connect_gives_a_handle(start: Start) -> None:  # F2
     script = start("""
         server = echo_server().listen("127.0.0.1", 0)
         say(server.is_listening, server.port > 0, server.addresses == (("127.0.0.1", server.port),), server.stats())

@@ -231,7 +231,7 @@ async def test_connections_and_stats_follow_what_happens() -> None:
         assert server.stats() == {"connections": 0, "opened": 1, "handshaking": 0, "refused": 1}
 
 
-async def test_several_routes_share_one_port_and_know_their_parameters() -> None:
+async def test_several_routes_share_one_port_and_know_their_parameters() -> None:  # F11
     inbox = Inbox()
     server = await (
         http_server()
@@ -254,7 +254,7 @@ async def test_several_routes_share_one_port_and_know_their_parameters() -> None
 # --- changes while it runs
 
 
-async def test_unregister_refuses_later_connections_and_keeps_open_ones() -> None:
+async def test_unregister_refuses_later_connections_and_keeps_open_ones() -> None:  # K5
     inbox = Inbox()
     app = echo_server().websocket("/other").on_message(echo)
     async with app.listen("127.0.0.1", 0) as server:

@@ -78,7 +78,7 @@ async def refusal(server: Server, context: ssl.SSLContext | None, host: str = "1
 # --- what works
 
 
-async def test_a_server_from_pem_files_and_a_client_that_trusts_its_authority(
+async def test_a_server_from_pem_files_and_a_client_that_trusts_its_authority(  # K3
     authority: Authority, ours: Issued
 ) -> None:
     async with await listening(ours.certificate, ours.key) as server:
@@ -120,7 +120,7 @@ async def test_a_context_may_switch_verification_off(ours: Issued) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_messages_of_every_size_over_each_version(
+async def test_messages_of_every_size_over_each_version(  # K3, K4
     authority: Authority, ours: Issued, version: ssl.TLSVersion
 ) -> None:
     context = authority.client_context()

@@ -8,7 +8,7 @@ from firefly_ws import CloseCode, CloseReason, ConnectionState, Opcode
 from firefly_ws.codes import is_sendable
 
 
-def test_the_close_codes_are_those_of_the_registry() -> None:
+def test_the_close_codes_are_those_of_the_registry() -> None:  # C8
     assert {code.name: int(code) for code in CloseCode} == {
         "NORMAL": 1000, "GOING_AWAY": 1001, "PROTOCOL_ERROR": 1002, "UNSUPPORTED_DATA": 1003, "NO_STATUS": 1005,
         "ABNORMAL_CLOSURE": 1006, "INVALID_PAYLOAD": 1007, "POLICY_VIOLATION": 1008, "MESSAGE_TOO_BIG": 1009,

@@ -30,7 +30,7 @@ from firefly_ws import (
 )
 
 
-def test_the_tree_is_the_one_drawn_in_the_modules_docstring() -> None:
+def test_the_tree_is_the_one_drawn_in_the_modules_docstring() -> None:  # C8
     assert errors.__doc__ is not None
     drawn: dict[str, str] = {}
     stack: list[tuple[int, str]] = []

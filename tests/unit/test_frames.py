@@ -138,7 +138,7 @@ def matched(frame: Frame) -> object:
     return None
 
 
-def test_frames_can_be_matched() -> None:
+def test_frames_can_be_matched() -> None:  # C5
     assert [matched(frame) for frame in ALL] == [
         "héllo", "", b"\x00\xff", b"rest", b"p", b"q", CloseReason(1000, "bye"), None, None,
     ]  # fmt: skip

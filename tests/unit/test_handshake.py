@@ -387,7 +387,7 @@ def test_a_malformed_extension_list_is_400(value: str) -> None:
     assert refusal(data, select_extensions=lambda offers, request: None)[0] == 400
 
 
-def test_a_selector_chooses_the_extensions() -> None:
+def test_a_selector_chooses_the_extensions() -> None:  # F8
     options = {"extensions": DEFLATE, "select_extensions": lambda offers, request: []}
     assert upgrade("Sec-WebSocket-Extensions: permessage-deflate", options=options).extensions == ()
 

@@ -27,7 +27,7 @@ from firefly_ws.url import parse
         ("ws://a_b/", False, "a_b", 80, "/", "a_b"),
     ],
 )
-def test_a_url_is_taken_apart(url: str, secure: bool, host: str, port: int, target: str, header: str) -> None:
+def test_a_url_is_taken_apart(url: str, secure: bool, host: str, port: int, target: str, header: str) -> None:  # F6
     parsed = parse(url)
     assert (parsed.secure, parsed.host, parsed.port, parsed.target) == (secure, host, port, target)
     assert parsed.host_header == header
@@ -72,7 +72,7 @@ def test_the_authority_always_has_a_port() -> None:
         ("ws://a/\tb", "control characters"),
     ],
 )
-def test_a_bad_url_is_named_with_its_fault(url: str, why: str) -> None:
+def test_a_bad_url_is_named_with_its_fault(url: str, why: str) -> None:  # F6
     with pytest.raises(ValueError, match=why) as caught:
         parse(url)
     assert repr(url) in str(caught.value)

@@ -63,7 +63,7 @@ def another(role: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_a_case_gives_its_events_whole_bytewise_cut_and_beside_other_frames(name: str) -> None:
+def test_a_case_gives_its_events_whole_bytewise_cut_and_beside_other_frames(name: str) -> None:  # K4
     case: Case = CORPUS[name]
     options = dict(case.options)
     for way, pieces in ways(case.data, len(name)):
