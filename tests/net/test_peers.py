@@ -135,6 +135,24 @@ async def test_both_ends_stream_at_the_same_time() -> None:  # F12
         await sending
 
 
+async def test_their_clients_sixteen_megabytes_come_back() -> None:  # K4
+    large = bytes(range(256)) * 65536
+    route = http_server().websocket("/").max_message_size(2**25).on_message(echo)
+    async with route.listen("127.0.0.1", 0) as server, connect(url_of(server), proxy=None, max_size=None) as theirs:
+        await theirs.send(large)
+        assert await soon(theirs.recv()) == large
+
+
+async def test_a_message_above_our_limit_is_1009_for_their_client() -> None:  # F9
+    async with our_server(on_message=echo) as server, connect(url_of(server), proxy=None) as theirs:
+        await theirs.send("a" * (2**20 + 1))
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as raised:
+            await soon(theirs.recv())
+        assert raised.value.rcvd is not None
+        assert raised.value.rcvd.code == 1009
+        assert "max_message_size" in raised.value.rcvd.reason
+
+
 # --- our client at websockets' server
 
 
@@ -147,6 +165,22 @@ async def test_their_server_gives_every_message_back() -> None:  # F5, K4
                 assert await inbox.next() == "ä" * (size // 2)
                 ours.send(b"\0\xff" * (size // 2))
                 assert await inbox.next() == b"\0\xff" * (size // 2)
+
+
+async def test_their_server_gives_sixteen_megabytes_back() -> None:  # K4
+    large = bytes(range(256)) * 65536
+    inbox = Inbox()
+    async with their_server(their_echo, max_size=None) as url:  # noqa: SIM117
+        async with http_client().websocket(url).max_message_size(2**25).on_binary(inbox).connect() as ours:
+            ours.send(large)
+            assert await inbox.next() == large
+
+
+async def test_a_message_above_their_servers_limit_is_1009_for_us() -> None:
+    async with their_server(their_echo, max_size=1000) as url:
+        ours = await http_client().websocket(url).discard().connect()
+        ours.send("a" * 1001)
+        assert (await soon(ours.wait_closed())).code == 1009
 
 
 async def test_their_servers_fragments_and_pings() -> None:  # K4
