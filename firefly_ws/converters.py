@@ -169,14 +169,14 @@ class Converters:
         takes that type of message (RFC 6455 §7.4.1).
         """
         decoders = {opcode: _decoder_of(converter, wanted) for opcode, converter in self._by_type.items()}
+        as_text = decoders.get(Opcode.TEXT, self._refuse)
+        as_binary = decoders.get(Opcode.BINARY, self._refuse)
 
         def deliver(frame: Frame, connection: WebSocketConnection) -> object:
             try:
-                decode = decoders.get(frame.opcode)
-                if decode is None:
-                    raise self._not_found(frame)
-                value = _fitting(decode, frame, wanted)
-            except WebSocketException as error:
+                value = as_text(frame) if type(frame) is TextFrame else as_binary(frame)
+            except Exception as caught:
+                error = _misfit(caught, frame, wanted)
                 if on_error is not None:
                     return on_error(connection, error)
                 _log.error("%r: %s; it is closed, .on_error(callback) would keep it open", connection, error)
@@ -189,6 +189,9 @@ class Converters:
             return callback(value, connection)
 
         return deliver
+
+    def _refuse(self, frame: Frame) -> Any:
+        raise self._not_found(frame)
 
     def _not_found(self, frame: Frame) -> ConverterNotFound:
         listed = ", ".join(
@@ -256,15 +259,32 @@ def _decoder_of(converter: Converter, wanted: Any) -> Decoder:
 
 
 def _fitting(decode: Decoder, frame: Frame, wanted: Any) -> Any:
-    """What *decode* makes of *frame*. What it raises was caused by a peer's message: all of it is one error."""
+    """What *decode* makes of *frame*; raises what `_misfit` makes of its error."""
     try:
         return decode(frame)
-    except DeserializeError:
-        raise
     except Exception as error:
-        raise DeserializeError(
-            f"a {_NAMES.get(frame.opcode, 'control')} message does not fit {_name(wanted)}: {error}", frame
-        ) from error
+        misfit = _misfit(error, frame, wanted)
+        if misfit is error:
+            raise
+        raise misfit from error
+
+
+def _misfit(error: Exception, frame: Frame, wanted: Any) -> WebSocketException:
+    """*error* as what it means: whatever a converter raises at a message was caused by that message."""
+    if isinstance(error, (DeserializeError, ConverterNotFound)):
+        return error
+    misfit = DeserializeError(
+        f"a {_NAMES.get(frame.opcode, 'control')} message does not fit {_name(wanted)}: {_said(error)}", frame
+    )
+    misfit.__cause__ = error
+    return misfit
+
+
+def _said(error: Exception) -> str:
+    """Its text for a log: what a peer sent may be quoted in it, at any length and with any sign."""
+    text = str(error)
+    shown = text if len(text) <= 300 else f"{text[:300]}..."
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
 
 
 def _name(wanted: Any) -> str:

@@ -147,6 +147,17 @@ def test_bytes_that_do_not_fit_raise_with_the_frame(payload: bytes) -> None:  # 
     assert caught.value.frame is frame
 
 
+def test_what_a_peer_sent_is_quoted_in_part_and_on_one_line() -> None:
+    class Quotes(Lines):
+        def deserialize(self, frame: Frame, type: Any) -> Any:
+            raise ValueError(frame.payload.decode())
+
+    for text, said in (("a\r\nb\x1b[1m ä€", r"a\r\nb\x1b[1m ä€"), ("x" * 1000, "x" * 300 + "...")):
+        with pytest.raises(DeserializeError) as caught:
+            Converters([Quotes()]).deserialize(TextFrame(text), int)
+        assert str(caught.value) == f"a text message does not fit int: {said}"
+
+
 def test_what_is_nested_too_deeply_does_not_fit_either(converter: Converter) -> None:
     frame = TextFrame("[" * 100_000) if Opcode.TEXT in converter.frame_types else BinaryFrame(b"\x91" * 100_000)
     with pytest.raises(DeserializeError, match="recursion"):
