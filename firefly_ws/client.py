@@ -24,7 +24,7 @@ from .http.request import Request
 from .options import Settings
 from .per_loop import Runtime, runtime_of
 from .settled import settled
-from .sockets import keep_alive
+from .sockets import keep_alive, no_delay
 from .turns import turn_of
 from .url import WebSocketURL
 
@@ -219,8 +219,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, url: W
         failed.errno = error.errno
         raise failed from error
     keep_alive(sock)
-    # Not waiting for more bytes (Nagle).
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    no_delay(sock)
     return sock
 
 

@@ -24,7 +24,7 @@ from .http.request import Request
 from .http.response import Response
 from .per_loop import runtime_of
 from .settled import settled
-from .sockets import bound, bound_unix, keep_alive, remove_unix
+from .sockets import bound, bound_unix, keep_alive, no_delay, remove_unix
 from .turns import turn_of
 
 if TYPE_CHECKING:
@@ -445,6 +445,7 @@ async def serve_socket(
 ) -> asyncio.AbstractServer:
     """Accept on a bound socket."""
     keep_alive(sock)
+    no_delay(sock)
     return await server._loop.create_server(
         lambda: ServerHandshake(server, ssl is not None),
         sock=sock,
