@@ -11,9 +11,7 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 
 from firefly_ws import WebSocketConnection, http_client
 
+EMPTY = base64.b64encode(b"<!doctype html><title>empty</title>").decode()
 LIMIT = 60.0  # seconds, for the browser to begin, and for one script of a page
 
 # No window, no sandbox (which root cannot have), and no traffic of the browser's own.
@@ -40,7 +39,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-extensions",
     "--no-proxy-server",
-    "--disable-features=LocalNetworkAccessChecks",  # a page without an origin may not ask for 127.0.0.1 otherwise
+    "--disable-features=LocalNetworkAccessChecks",  # pages of other sites may not ask for 127.0.0.1 otherwise
     "--remote-debugging-port=0",
 ]
 
@@ -97,6 +96,8 @@ class Chromium:
             target = (await devtools.call("Target.createTarget", url="about:blank"))["targetId"]
             attached = await devtools.call("Target.attachToTarget", targetId=target, flatten=True)
             page = Page(devtools, attached["sessionId"])
+            # Pages come from here, so that they may be of any origin.
+            await devtools.call("Fetch.enable", attached["sessionId"])
             await page.open(url)
             yield page
             await devtools.call("Target.closeTarget", targetId=target)
@@ -114,16 +115,23 @@ class DevTools:
     def received(self, text: str, connection: WebSocketConnection) -> None:
         """An answer, or an event that nobody asked for."""
         answer = json.loads(text)
+        if answer.get("method") == "Fetch.requestPaused":
+            params = {"requestId": answer["params"]["requestId"], "responseCode": 200, "body": EMPTY}
+            self._send("Fetch.fulfillRequest", answer["sessionId"], params)
         waiting = self._answers.pop(answer.get("id"), None)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    async def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
-        """Run a command; raises what the browser answers to a bad one."""
+    def _send(self, method: str, session: str | None, params: dict[str, Any]) -> int:
         number = next(self._numbers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
         to = {} if session is None else {"sessionId": session}
         self.connection.send(json.dumps({"id": number, "method": method, "params": params, **to}))
+        return number
+
+    async def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """Run a command; raises what the browser answers to a bad one."""
+        number = self._send(method, session, params)
+        self._answers[number] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(LIMIT):
             answer = await self._answers[number]
         assert "error" not in answer, f"{method}: {answer['error']}"
@@ -132,7 +140,7 @@ class DevTools:
 
 
 class Page:
-    """A page; what it runs sees `PRELUDE`."""
+    """An empty page, at whatever URL; what it runs sees `PRELUDE`."""
 
     def __init__(self, devtools: DevTools, session: str) -> None:
         self._devtools, self._session = devtools, session
@@ -173,25 +181,3 @@ const events = socket => {
     return () => kept.length ? Promise.resolve(kept.shift()) : new Promise(done => waiting.push(done));
 };
 """
-
-
-class Site:
-    """An HTTP server of one empty page, in a process of its own: a browser keeps connections to it for later."""
-
-    def __init__(self, directory: Path) -> None:
-        (directory / "index.html").write_text("<!doctype html><title>empty</title>")
-        self._process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(directory)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        found = re.search(r" port (\d+) ", self._process.stdout.readline())
-        assert found is not None
-        self.origin = f"http://127.0.0.1:{found[1]}"
-
-    def end(self) -> None:
-        """Stop serving."""
-        self._process.kill()
-        self._process.communicate()

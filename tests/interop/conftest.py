@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "net"))  # `support` and `certificates` serve here too
 
 from certificates import Authority, Issued  # noqa: E402
-from chromium import Chromium, Site  # noqa: E402
+from chromium import Chromium  # noqa: E402
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -59,11 +59,3 @@ def chromium(certificate: Issued, tmp_path_factory: pytest.TempPathFactory) -> I
     browser = Chromium(path, tmp_path_factory.mktemp("chromium"), trusted=certificate.certificate)
     yield browser
     browser.end()
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A web site of one empty page, which is not ours."""
-    one = Site(tmp_path_factory.mktemp("site"))
-    yield one
-    one.end()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from certificates import Issued
-from chromium import Chromium, Page, Site
+from chromium import Chromium, Page
 from support import (
     Inbox,
     echo,
@@ -23,6 +23,7 @@ from firefly_ws import CloseReason, PerMessageDeflate, Server, WebSocketConnecti
 pytestmark = pytest.mark.peers
 
 Serve = Callable[..., Any]
+ELSEWHERE = "http://elsewhere.example"
 REFUSED = "const next = events(new WebSocket(url)); return [await next(), await next()]"
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 2**20]
 
@@ -47,9 +48,9 @@ def serve(request: pytest.FixtureRequest, certificate: Issued) -> Serve:
 
 
 @pytest.fixture
-async def page(chromium: Chromium, site: Site, nothing_leaks: None) -> AsyncIterator[Page]:  # noqa: F811
+async def page(chromium: Chromium, nothing_leaks: None) -> AsyncIterator[Page]:  # noqa: F811
     """An empty page of another site."""
-    async with chromium.page(site.origin) as opened:
+    async with chromium.page(ELSEWHERE) as opened:
         yield opened
 
 
@@ -133,11 +134,11 @@ async def test_our_close_reaches_the_page(page: Page, serve: Serve, code: int) -
         assert await page.run("return await next()") == ["close", code, "warum nicht? ä", True]
 
 
-async def test_a_page_that_goes_away_says_1001(page: Page, serve: Serve, site: Site) -> None:  # K2
+async def test_a_page_that_goes_away_says_1001(page: Page, serve: Serve) -> None:  # K2
     closes = Inbox()
     async with serve(on_close=lambda connection, reason: closes(reason)) as (_, url):
         await page.run("globalThis.socket = new WebSocket(url); await events(socket)()", url=url)
-        await page.open(site.origin)
+        await page.open(ELSEWHERE)
         assert (await closes.next()).code == 1001
 
 
@@ -181,18 +182,24 @@ async def test_the_page_is_told_the_sub_protocol(page: Page, serve: Serve) -> No
 
 
 async def test_a_page_of_another_origin_is_refused(  # K2
-    page: Page, serve: Serve, site: Site, caplog: pytest.LogCaptureFixture
+    page: Page, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "firefly_ws")
     for allowed in (None, "https://example.com"):
         async with serve(origins=allowed) as (server, url):
             assert await page.run(REFUSED, url=url) == [["error"], ["close", 1006, "", False]]
             (record,) = caplog.records
-            assert f"origin '{site.origin}' is not allowed" in record.getMessage()
+            assert f"origin '{ELSEWHERE}' is not allowed" in record.getMessage()
             assert ".origins(" in record.getMessage()
             assert not server.connections
             caplog.clear()
-    async with serve(origins=site.origin) as (_, url):
+    async with serve(origins=ELSEWHERE) as (_, url):
+        assert (await page.run("return await events(new WebSocket(url))()", url=url))[0] == "open"
+
+
+async def test_a_page_of_the_servers_own_host_is_taken(page: Page, serve: Serve) -> None:  # K2
+    async with serve(origins=None) as (_, url):
+        await page.open(url.replace("ws", "http", 1))
         assert (await page.run("return await events(new WebSocket(url))()", url=url))[0] == "open"
 
 
@@ -206,12 +213,12 @@ async def test_a_document_without_an_origin_is_refused(  # K2
         assert "origin 'null' is not allowed" in caplog.text
 
 
-async def test_the_server_pushes_to_one_page_and_to_all(chromium: Chromium, site: Site, serve: Serve) -> None:  # W5, K2
+async def test_the_server_pushes_to_one_page_and_to_all(chromium: Chromium, serve: Serve) -> None:  # W5, K2
     accepted = Inbox()
     async with (
         serve(on_accept=accepted) as (server, url),
-        chromium.page(site.origin) as one,
-        chromium.page(site.origin) as other,
+        chromium.page(ELSEWHERE) as one,
+        chromium.page(ELSEWHERE) as other,
     ):
         connected = "globalThis.next = events(new WebSocket(url)); return (await next())[0]"
         assert await one.run(connected, url=url) == "open"
