@@ -72,6 +72,8 @@ class HttpClient(ConnectionDefaults):
 class WebSocketClient(ConnectionOptions):
     """A connection to be, to one URL."""
 
+    _receives = True
+
     def __init__(self, client: HttpClient, url: _url.WebSocketURL) -> None:
         super().__init__(client)
         self._client = client

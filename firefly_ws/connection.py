@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._core.connection import Connection
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
 from ._core.outbox import Turn
@@ -15,6 +14,7 @@ from ._core.steps import Steps
 from .codes import CloseReason
 from .converters import default_converters
 from .policy import WebSocketPolicy
+from .receiving import Receiving
 
 if TYPE_CHECKING:
     from .extensions.base import AgreedExtension
@@ -35,8 +35,8 @@ class Owner(Protocol):
         """Its last callback has ended."""
 
 
-class WebSocketConnection(Connection):
-    """One WebSocket connection, of a server or a client; sends, closes and tells how it stands.
+class WebSocketConnection(Receiving):
+    """One WebSocket connection, of a server or a client; sends, receives, closes and tells how it stands.
 
     It belongs to the thread of its loop; from others, use `threadsafe`.
     """

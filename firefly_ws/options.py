@@ -16,6 +16,7 @@ from .converters import Converter, Converters, check_converters, default_convert
 from .extensions.base import Extension
 from .extensions.registry import resolve
 from .policy import WebSocketPolicy
+from .receiving import handled
 from .service import callbacks_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class ConnectionOptions:
         self._message_type: Any = None
         self._settings: Settings | None = None
         self._discard = False
+        self._handler = False
+
+    #: Whether messages wait for ``receive`` where no callback takes them: a client's do, a route's are discarded.
+    _receives = False
 
     def _changed(self) -> Self:
         self._settings = None
@@ -70,6 +75,8 @@ class ConnectionOptions:
             raise ValueError(f"{name}() is set already, to {self._callbacks[slot]!r}; it is set once a builder")
         if self._discard and slot in _MESSAGE_SLOTS:
             raise ValueError(f"{name}() and discard() exclude each other: discard() reads messages and drops them")
+        if self._handler and slot in _MESSAGE_SLOTS:
+            raise ValueError(f"{name}() and handler() exclude each other: a handler receives the messages itself")
         self._callbacks[slot] = callback
         return self._changed()
 
@@ -147,11 +154,32 @@ class ConnectionOptions:
         seconds = getattr(service, "connection_timeout", None)
         if seconds is not None:
             self._set("connection_timeout", seconds)
+        if self._handler and _MESSAGE_SLOTS & methods.keys():
+            raise ValueError(f"service({service!r}) and handler() exclude each other")
         self._callbacks.update(methods)
         return self._changed()
 
+    def handler(self, handler: Callable[[WebSocketConnection], object]) -> Self:
+        """Run ``handler(connection)``, as a rule an ``async def``, from the opening on: its end is the connection's.
+
+        It receives the messages itself (``async for message in connection``, ``receive()``), and takes the place
+        of `on_accept` and of the message callbacks. When it returns, the connection is closed with 1000; when it
+        raises, with 1011, and the error goes where a callback's goes.
+        """
+        taken = sorted({"accept", *_MESSAGE_SLOTS} & self._callbacks.keys())
+        if callable(handler) and not self._handler and (taken or self._discard):
+            raise ValueError(
+                f"handler() and {f'on_{taken[0]}' if taken else 'discard'}() exclude each other: "
+                "a handler runs from the opening on and receives the messages itself"
+            )
+        self._callback("accept", "handler", handler)
+        self._handler = True
+        return self
+
     def discard(self) -> Self:
         """Read messages and drop them; control frames are answered."""
+        if self._handler:
+            raise ValueError("discard() and handler() exclude each other: one of them takes the messages")
         taken = sorted(_MESSAGE_SLOTS & self._callbacks.keys())
         if taken:
             raise ValueError(f"discard() and on_{taken[0]}() exclude each other: one of them takes the messages")
@@ -208,6 +236,11 @@ class ConnectionOptions:
             callbacks = Callbacks()
             for slot, callback in self._callbacks.items():
                 setattr(callbacks, slot, callback)
+            if self._handler:
+                callbacks.accept = handled(self._callbacks["accept"])
+            callbacks.pull = self._handler or (
+                self._receives and not self._discard and not _MESSAGE_SLOTS & self._callbacks.keys()
+            )
             chosen = self._converters or self._defaults.default_converters
             callbacks.converters = Converters(chosen) if chosen else None
             if self._message_type is not None:

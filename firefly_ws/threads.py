@@ -57,6 +57,24 @@ class ThreadSafeConnection(_ThreadSafe):
         """See `WebSocketConnection.send_serialized`."""
         return self._submit(self._target.send_serialized, value)
 
+    def receive(self) -> Handle[str | bytes]:
+        """See `WebSocketConnection.receive`."""
+        return self._submit(self._target.receive)
+
+    def receive_text(self) -> Handle[str]:
+        """See `WebSocketConnection.receive_text`."""
+        return self._submit(self._target.receive_text)
+
+    def receive_data(self) -> Handle[bytes]:
+        """See `WebSocketConnection.receive_data`."""
+        return self._submit(self._target.receive_data)
+
+    receive_binary = receive_data
+
+    def receive_frame(self) -> Handle[Any]:
+        """See `WebSocketConnection.receive_frame`."""
+        return self._submit(self._target.receive_frame)
+
     def ping(self, payload: Any = None) -> Handle[float]:
         """See `WebSocketConnection.ping`."""
         return self._submit(self._target.ping, payload)

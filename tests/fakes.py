@@ -133,7 +133,8 @@ class Peer:
         steps: Steps | None = None,
         turn: Turn | None = None,
         limits: dict[str, Any] | None = None,
-        **callbacks: Callable[..., object],
+        kind: type[Connection] = Connection,
+        **callbacks: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.is_client = is_client
@@ -142,7 +143,7 @@ class Peer:
             setattr(self.callbacks, slot, callback)
         self.deflated = deflate is not None
         self.steps = Steps(loop) if steps is None else steps
-        self.connection = Connection(
+        self.connection: Any = kind(
             Limits((policy or WebSocketPolicy()).replace(**(limits or {}))),
             self.callbacks,
             self.steps,

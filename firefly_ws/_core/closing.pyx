@@ -20,7 +20,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
-from .delivery cimport DEAD, PAUSED
+from .delivery cimport DEAD, FULL, PAUSED
 from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
 from .steps cimport Wait
 
@@ -188,7 +188,11 @@ cdef class Closing(Sender):
             self.hold &= ~PAUSED
             self.take_terminal()
         elif self.lost:
-            self.hold &= ~PAUSED
+            if self.hold & FULL and self.rest is not None:
+                # Nobody has made room for it, and the connection is not kept for ever.
+                self.discarded += len(self.rest) - self.rest_start
+                self.rest = None
+            self.hold &= ~(PAUSED | FULL)
             self.schedule()
         elif self.transport is not None:
             self.ending = ENDED_TCP

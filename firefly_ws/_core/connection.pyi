@@ -5,6 +5,7 @@ from firefly_ws.codes import ConnectionState
 from .closing import Closing
 from .deflate import Deflate
 from .delivery import Callbacks
+from .inbox import Inbox
 from .limits import Limits
 from .outbox import Turn
 from .steps import Steps, Wait
@@ -19,6 +20,10 @@ class Connection(Closing):
         is_client: bool,
         deflate: Deflate | None = None,
     ) -> None: ...
+    @property
+    def _inbox(self) -> Inbox | None: ...
+    @property
+    def _message_callbacks(self) -> bool: ...
     def wait_finished(self) -> Wait[None]: ...
     @property
     def state(self) -> ConnectionState: ...

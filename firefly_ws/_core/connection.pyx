@@ -3,9 +3,10 @@
 
 from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING, Closing
 from .deflate cimport Deflate
-from .delivery cimport DEAD, DRAINING, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
+from .delivery cimport DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
+from .inbox cimport Inbox
 from .limits cimport Limits
-from .messages cimport Messages
+from .messages cimport Messages, MessageSink
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink, Parser
 from .sending cimport CLOSED, OPEN, Sender
@@ -31,6 +32,7 @@ cdef class Connection(Closing):
     def __init__(self, Limits limits not None, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
                  Deflate deflate=None):
         cdef FrameSink sink
+        cdef MessageSink taker = self
         self.loop = steps.loop
         self.steps = steps
         self.callbacks = callbacks
@@ -38,7 +40,9 @@ cdef class Connection(Closing):
         self.deflate = deflate
         self.thread = PyThread_get_thread_ident()
         self.outbox = Outbox(turn, is_client)
-        self.messages = Messages(self, limits, deflate)
+        if callbacks.pull:
+            self._inbox = taker = Inbox(self)
+        self.messages = Messages(taker, limits, deflate)
         sink = self.messages if callbacks.frame is None else FrameTap(self.messages, self)
         self.parser = Parser(sink, not is_client, 0x70 if deflate is None else 0x30, limits.frame)
         self.max_messages = limits.queue_messages
@@ -62,6 +66,9 @@ cdef class Connection(Closing):
         if self.lost:
             if not self.told:
                 self.told = 1
+                self.stop_timer()
+                if self._inbox is not None:
+                    self._inbox.end()
                 self.tell()
         elif self.terminal and self._state == OPEN:
             self.take_terminal()
@@ -129,8 +136,8 @@ cdef class Connection(Closing):
         self.settle_waits()
         self.hold &= ~DRAINING
         if self.hold & (QUEUED | PENDING | PAUSED) or self.rest is not None:
-            # What had arrived is still handed over; a pause holds for close_timeout at most.
-            if self.hold & PAUSED and self.close_timeout is not None:
+            # What had arrived is still handed over; a pause, or a full inbox, holds for close_timeout at most.
+            if self.hold & (PAUSED | FULL) and self.close_timeout is not None:
                 self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
         if not self.inside:
             self.enter()
@@ -209,6 +216,12 @@ cdef class Connection(Closing):
         self.tell()
 
     # ---- how it stands -------------------------------------------------------------------------------------------
+
+    @property
+    def _message_callbacks(self):
+        """Messages go to callbacks (bool)."""
+        cdef Callbacks callbacks = self.callbacks
+        return callbacks.message is not None or callbacks.text is not None or callbacks.binary is not None
 
     @property
     def state(self):

@@ -10,6 +10,11 @@ from .steps cimport Steps
 cdef class Callbacks:
     cdef public object accept, message, text, binary, frame, ping, pong, close, error
     cdef public object converters  # values to messages and back; None for the defaults
+    cdef public bint pull         # messages wait for a reader, in an `Inbox`
+
+
+cdef enum:
+    PER_MESSAGE = 256  # of a turn's budget: what a message costs beside its bytes
 
 
 cdef enum Hold:
@@ -20,6 +25,7 @@ cdef enum Hold:
     ENDED = 16     # closing: messages are counted and dropped
     DEAD = 32      # nothing is parsed any more
     BUSY = 7       # PENDING | DRAINING | PAUSED
+    FULL = 64      # the inbox is at its bound
 
 
 cdef class Delivery(MessageSink):

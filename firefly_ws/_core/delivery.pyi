@@ -6,6 +6,7 @@ from .messages import MessageSink
 from .parser import FrameSink
 
 class Callbacks:
+    pull: bool
     accept: Callable[[Any], object] | None
     message: Callable[[Any, Any], object] | None
     text: Callable[[str, Any], object] | None

@@ -36,7 +36,6 @@ cdef extern from "Python.h":
 
 cdef enum:
     BUDGET = 524288   # per connection and turn, in bytes: about a millisecond of callbacks
-    PER_MESSAGE = 256  # what a message costs beside its bytes
 
 cdef object _done = DONE
 
@@ -67,7 +66,7 @@ cdef class Delivery(MessageSink):
         if self.hold & DEAD:
             self.discarded += size
             return 0
-        if self.rest is not None or self.inside or self.hold & PAUSED:
+        if self.rest is not None or self.inside or self.hold & (PAUSED | FULL):
             # A transport may deliver once more behind pause_reading, and bytes may have come with the handshake.
             self.rest = data if self.rest is None else self.rest[self.rest_start:] + data
             self.rest_start = 0
@@ -148,8 +147,10 @@ cdef class Delivery(MessageSink):
         return self.hold & PAUSED != 0 or self.full() or self.work <= 0
 
     cdef bint full(self) noexcept:
-        if not self.hold & QUEUED:
+        if not self.hold & (QUEUED | FULL):
             return False
+        if self.hold & FULL:
+            return True
         return (self.max_messages >= 0 and len(self.queue) >= self.max_messages
                 or self.max_bytes >= 0 and self.queue_bytes >= self.max_bytes)
 
@@ -305,7 +306,7 @@ cdef class Delivery(MessageSink):
             self.discarded += self.queue_bytes
             self.queue = None
             self.queue_bytes = 0
-        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING) | ENDED
+        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING | FULL) | ENDED
         return 0
 
     cdef int cork(self) except -1:

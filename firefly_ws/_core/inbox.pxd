@@ -1,0 +1,28 @@
+"""Messages to a reader."""
+
+from .delivery cimport Delivery
+from .messages cimport MessageSink
+
+
+cdef class Inbox(MessageSink):
+    cdef Delivery delivery           # None once it has ended
+    cdef object loop
+    cdef unsigned long thread
+    cdef object queue                # deque, made when first needed
+    cdef readonly Py_ssize_t size    # bytes of what is in it
+    cdef long long taken             # how many a reader has had
+    cdef long long taken_then        # when *timer* was set
+    cdef object waiter               # the future of the reader that waits, or has been woken and not run yet
+    cdef object reader               # its task
+    cdef object reading              # and what that called
+    cdef object timer                # to look whether anybody receives
+    cdef bint warned
+    cdef readonly bint ended         # nothing more comes
+    cdef public bint close_shown     # the reader of frames has had the last one, the Close
+
+    cdef int put(self, object message, Py_ssize_t size) except -1
+    cdef int wake(self) except -1
+    cdef int filled(self) except -1
+    cdef bint is_full(self) noexcept
+    cdef bint abandoned(self)
+    cdef int end(self) except -1

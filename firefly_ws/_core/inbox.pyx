@@ -1,0 +1,164 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Messages to a reader: the queue of a connection without a message callback. Knows neither the wire nor the closing.
+
+Takes the place of the connection behind `Messages`, so that the way of callbacks has
+no branch for it. A message leaves the queue in the step of the reader that returns
+it: a reader that is cancelled, at whatever moment, has taken nothing.
+"""
+
+from .delivery cimport DEAD, ENDED, FULL, PAUSED, PER_MESSAGE, Delivery
+from .messages cimport MessageSink
+
+import asyncio
+import logging
+from collections import deque
+
+cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    int PyUnicode_KIND(object text)
+    unsigned long PyThread_get_thread_ident()
+
+cdef object _log = logging.getLogger("firefly_ws")
+
+# Seconds for which reading may be paused without anybody receiving, before that is logged.
+_STALLED = 5.0
+
+
+cdef class Inbox(MessageSink):
+    """What has come and nobody has received yet, within the connection's ``max_queue``."""
+
+    def __init__(self, Delivery delivery not None):
+        self.delivery = delivery
+        self.loop = delivery.loop
+        self.thread = PyThread_get_thread_ident()
+
+    def __len__(self):
+        return 0 if self.queue is None else len(self.queue)
+
+    # ---- from the connection -----------------------------------------------------------------------------------
+
+    cdef int text(self, str text) except -1:
+        self.delivery.messages_received += 1
+        return self.put(text, _size(text))
+
+    cdef int binary(self, bytes data) except -1:
+        self.delivery.messages_received += 1
+        return self.put(data, len(data))
+
+    cdef int control(self, int opcode, bytes payload) except -1:
+        return self.delivery.control(opcode, payload)
+
+    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+        # At once: what is in the queue has been handed over.
+        return self.delivery.peer_close(code, reason, payload)
+
+    cdef int put(self, object message, Py_ssize_t size) except -1:
+        """Keep a message; 1 if no more should come."""
+        cdef Delivery delivery = self.delivery
+        delivery.work -= PER_MESSAGE + size
+        if delivery.hold & (ENDED | DEAD):
+            delivery.discarded += size
+            return delivery.work <= 0 or delivery.hold & DEAD != 0
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append(message)
+        self.size += size
+        self.wake()
+        if self.is_full():
+            delivery.hold |= FULL
+            self.filled()
+        return delivery.work <= 0 or delivery.hold & (PAUSED | FULL) != 0
+
+    cdef bint is_full(self) noexcept:
+        cdef Delivery delivery = self.delivery
+        return (delivery.max_messages >= 0 and len(self.queue) >= delivery.max_messages
+                or delivery.max_bytes >= 0 and self.size >= delivery.max_bytes)
+
+    cdef int wake(self) except -1:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+        return 0
+
+    cdef int end(self) except -1:
+        """Nothing more comes: what is here stays."""
+        self.ended = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.delivery = None
+        return self.wake()
+
+    # ---- a reader that does not come ---------------------------------------------------------------------------
+
+    cdef int filled(self) except -1:
+        """Reading pauses: see later whether anybody receives."""
+        if self.timer is None and not self.warned:
+            self.taken_then = self.taken
+            self.timer = self.loop.call_later(_STALLED, self._look)
+        return 0
+
+    def _look(self):
+        self.timer = None
+        if not self.delivery.hold & FULL:
+            return
+        if self.taken != self.taken_then:
+            self.filled()
+            return
+        self.warned = True
+        _log.warning(
+            "%r: reading is paused: %d messages (%d bytes) wait, and nobody has called receive() for %g seconds; "
+            "a callback set with .on_message takes them as they come, .discard() drops them",
+            self.delivery, len(self.queue), self.size, _STALLED)
+
+    # ---- from the reader -----------------------------------------------------------------------------------------
+
+    def is_empty(self, str doing):
+        """Whether *doing* has to wait; raises ``RuntimeError`` from another thread, or while another reader waits."""
+        if PyThread_get_thread_ident() != self.thread:
+            raise RuntimeError(f"{doing}: a connection belongs to its loop's thread; "
+                               "from another thread use connection.threadsafe")
+        if self.waiter is not None and not self.abandoned():
+            raise RuntimeError(
+                f"{doing}: task {self.reader.get_name()!r} is waiting in {self.reading} on this connection already; "
+                "one task at a time receives")
+        return not self.queue
+
+    cdef bint abandoned(self):
+        """The reader that waited has been cancelled, though it may not have run since."""
+        return self.waiter.cancelled() or (self.waiter.done() and self.reader.cancelling() > 0)
+
+    def wait(self, str doing):
+        """A future for the reader to wait with; it must be given back to `waited`."""
+        self.waiter = self.loop.create_future()
+        self.reader = asyncio.current_task()
+        self.reading = doing
+        return self.waiter
+
+    def waited(self, waiter):
+        """The reader has been woken, or cancelled."""
+        if self.waiter is waiter:
+            self.waiter = None
+            self.reader = None
+
+    def first(self):
+        """The message that `pop` would give."""
+        return self.queue[0]
+
+    def pop(self):
+        """The oldest message; ``IndexError`` where there is none."""
+        cdef object message = self.queue.popleft()
+        cdef Delivery delivery = self.delivery
+        self.size -= _size(message)
+        self.taken += 1
+        if delivery is not None and delivery.hold & FULL and not self.is_full():
+            delivery.hold &= ~FULL
+            # Nothing is parsed, no callback called, within a user's call.
+            delivery.schedule()
+        return message
+
+
+cdef Py_ssize_t _size(object message) except -1:
+    """Bytes that it takes."""
+    if isinstance(message, str):
+        return PyUnicode_GET_LENGTH(message) * PyUnicode_KIND(message)
+    return len(message)
