@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import firefly_ws
+from firefly_ws import testing
+from firefly_ws.session import Incoming, Outgoing
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
 
@@ -43,3 +47,26 @@ def test_the_links_between_the_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+# --- the pages for those who come from elsewhere
+
+NAME = re.compile(r"(?<=\.)[a-z]\w*|[A-Za-z]\w*(?=\()")  # behind a dot, or called
+ELSEWHERE = {"asyncio", "datetime", "msgspec", "now", "sleep", "print"}
+COMING = {"forever", "proxy", "raw", "receive_stream", "send_stream"}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "coming-from").glob("*.md")), ids=lambda page: page.stem)
+def test_what_a_name_of_theirs_becomes_exists(page: Path) -> None:
+    owners = [firefly_ws, testing, Incoming, Outgoing, *(getattr(firefly_ws, name) for name in firefly_ws.__all__)]
+    ours = {name for owner in owners for name in dir(owner)} | ELSEWHERE | COMING
+    rows = [line.split(" | ")[1:] for line in page.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) > 10
+    unknown = [
+        f"{name} in {span}"
+        for row in rows
+        for span in re.findall(r"`([^`]+)`", " ".join(row))
+        for name in NAME.findall(span)
+        if name not in ours
+    ]
+    assert not unknown
