@@ -6,7 +6,9 @@ import dataclasses
 import datetime
 import json
 import logging
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any, TypedDict, Union
 
 import msgspec
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import firefly_ws
 from firefly_ws import (
     BinaryFrame,
     CloseCode,
@@ -248,6 +251,14 @@ def test_what_needs_msgspec_says_how_to_install_it() -> None:
         default_converters().deserialize(BinaryFrame(b"\x01"), int)
     with pytest.raises(ImportError, match="needs msgspec"):
         http_server().websocket("/").on_message(lambda order, connection: None, type=Order).current()
+
+
+def test_the_library_loads_msgspec_when_it_is_first_needed() -> None:
+    code = "import sys, firefly_ws; firefly_ws.http_server().websocket('/').current(); print('msgspec' in sys.modules)"
+    root = Path(firefly_ws.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == "False\n"
 
 
 # --- several converters
