@@ -156,6 +156,11 @@ class Converters:
             raise self._not_found(frame)
         return _fitting(_decoder_of(converter, wanted), frame, wanted)
 
+    def prepare(self, wanted: Any) -> None:
+        """Make the decoders for *wanted*; raises ``TypeError`` for a type that no message can become."""
+        for converter in self._all:
+            _decoder_of(converter, wanted)
+
     def typed(
         self,
         callback: Callable[[Any, WebSocketConnection], object],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._core.connection import Connection
 from ._core.frames import BinaryFrame, TextFrame
+from .converters import default_converters
 from .settled import settled
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .session import Incoming, Outgoing
 
 __all__ = ["Receiving", "handled"]
+
+T = TypeVar("T")
 
 
 class Receiving(Connection):
@@ -58,10 +61,24 @@ class Receiving(Connection):
 
     async def receive_frame(self) -> Frame:
         """The next message, as `TextFrame` or `BinaryFrame`. See `receive`."""
-        message = (await self._some("receive_frame()")).pop()
-        if isinstance(message, str):
-            return TextFrame(message)
-        return BinaryFrame(message) if isinstance(message, bytes) else message
+        return _frame((await self._some("receive_frame()")).pop())
+
+    @overload
+    async def receive_deserialized(self, type: type[T]) -> T: ...
+
+    @overload
+    async def receive_deserialized(self, type: Any) -> Any: ...
+
+    async def receive_deserialized(self, type: Any) -> Any:
+        """The next message as a value of *type*, by the connection's converter for text or for binary messages.
+
+        Raises `DeserializeError` for a message that does not fit, and `ConverterNotFound` where no converter takes
+        it: both have it as ``frame``, and the connection stays usable. A ``TypeError`` for a type that no message
+        can become leaves the message first. See `receive`.
+        """
+        converters = self._converters or default_converters()
+        converters.prepare(type)
+        return converters.deserialize(_frame((await self._some("receive_deserialized()")).pop()), type)
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Every message, until the connection has ended; raises `ConnectionClosedError` unless with 1000 or 1001."""
@@ -139,3 +156,9 @@ def handled(handler: Callable[[Any], object]) -> Callable[[Any], Any]:
         connection.close()
 
     return run
+
+
+def _frame(message: str | bytes | Frame) -> Frame:
+    if isinstance(message, str):
+        return TextFrame(message)
+    return BinaryFrame(message) if isinstance(message, bytes) else message

@@ -75,6 +75,10 @@ class ThreadSafeConnection(_ThreadSafe):
         """See `WebSocketConnection.receive_frame`."""
         return self._submit(self._target.receive_frame)
 
+    def receive_deserialized(self, type: Any) -> Handle[Any]:
+        """See `WebSocketConnection.receive_deserialized`."""
+        return self._submit(self._target.receive_deserialized, type)
+
     def ping(self, payload: Any = None) -> Handle[float]:
         """See `WebSocketConnection.ping`."""
         return self._submit(self._target.ping, payload)

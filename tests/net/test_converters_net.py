@@ -27,6 +27,7 @@ from support import (
 from firefly_ws import (
     BinaryFrame,
     ConnectionClosed,
+    ConnectionClosedOK,
     ConverterNotFound,
     DeserializeError,
     Frame,
@@ -35,7 +36,9 @@ from firefly_ws import (
     MsgPackConverter,
     Opcode,
     PerMessageDeflate,
+    Server,
     TextFrame,
+    WebSocketConnection,
     http_client,
     http_server,
 )
@@ -298,7 +301,139 @@ async def test_on_text_takes_text_and_the_typed_callback_what_is_left() -> None:
     await server.close()
 
 
+# --- receiving
+
+
+async def handled(handler: Any, *converters: Any) -> Server:
+    """A server whose handler receives."""
+    route = http_server().websocket("/").handler(handler)
+    for converter in converters:
+        route.converter(converter)
+    server: Server = await route.listen("127.0.0.1", 0)
+    return server
+
+
+@pytest.mark.parametrize("first", [JsonConverter, MsgPackConverter])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (HELLO, ChatMessage),
+        ({"x": 1, "y": 2}, Point),
+        (Trade(5), Tick | Trade),
+        (Tick(0.5), Tick | Trade),
+        (None, ChatMessage | None),
+        ([1, "a", None], list[int | str | None]),
+        (5, int),
+        ({"a": [1.5, True]}, dict),
+        (["any", {"thing": None}], Any),
+    ],
+    ids=repr,
+)
+async def test_a_typed_value_is_sent_and_received(first: Any, value: object, kind: Any) -> None:  # C7
+    async def handler(connection: WebSocketConnection) -> None:
+        got = await connection.receive_deserialized(kind)
+        assert got == value
+        assert type(got) is type(value)
+        await connection.send_serialized(got)
+
+    server = await handled(handler, first())
+    async with http_client().ws(url_of(server)).converter(first()).connect() as connection:
+        await connection.send_serialized(value)
+        assert await soon(connection.receive_deserialized(kind)) == value
+    await server.close()
+
+
+async def test_by_default_json_and_messagepack_are_received_in_the_order_they_came() -> None:  # C7
+    async def handler(connection: WebSocketConnection) -> None:
+        connection.send('{"a": 1}')
+        connection.send(msgspec.msgpack.encode({"a": 2}))
+        connection.send('{"a": 3}')
+
+    server = await handled(handler)
+    async with http_client().ws(url_of(server)).connect() as connection:
+        assert [await soon(connection.receive_deserialized(dict)) for _ in range(3)] == [{"a": 1}, {"a": 2}, {"a": 3}]
+        with pytest.raises(ConnectionClosedOK, match=r"receive_deserialized\(\)"):
+            await soon(connection.receive_deserialized(dict))
+    await server.close()
+
+
+async def test_what_does_not_fit_raises_with_the_frame_and_the_next_message_is_received() -> None:  # C7
+    async def handler(connection: WebSocketConnection) -> None:
+        for message in ('{"user": 5}', "{", b"\x01", msgspec.json.encode(HELLO).decode()):
+            connection.send(message)
+        assert await connection.receive_text() == "still usable"
+
+    server = await handled(handler)
+    async with http_client().ws(url_of(server)).converter(JsonConverter()).connect() as connection:
+        for text in ('{"user": 5}', "{"):
+            with pytest.raises(DeserializeError, match="a text message does not fit ChatMessage") as misfit:
+                await soon(connection.receive_deserialized(ChatMessage))
+            assert misfit.value.frame == TextFrame(text)
+        with pytest.raises(ConverterNotFound, match="no converter takes binary messages") as missing:
+            await soon(connection.receive_deserialized(ChatMessage))
+        assert missing.value.frame == BinaryFrame(b"\x01")
+        assert connection.is_open
+        assert await soon(connection.receive_deserialized(ChatMessage)) == HELLO
+        connection.send("still usable")
+        assert (await soon(connection.wait_closed())).code == 1000
+    await server.close()
+
+
+async def test_a_type_that_no_message_can_become_takes_no_message() -> None:
+    async def handler(connection: WebSocketConnection) -> None:
+        connection.send("1")
+
+    server = await handled(handler)
+    async with http_client().ws(url_of(server)).connect() as connection:
+        with pytest.raises(TypeError, match="unions may not contain more than one"):
+            await connection.receive_deserialized(list[ChatMessage | Point])
+        assert await soon(connection.receive_deserialized(int)) == 1
+    await server.close()
+
+
+async def test_where_messages_go_to_a_callback_there_is_nothing_to_receive() -> None:
+    server = await handled(lambda connection: asyncio.sleep(0))
+    connection = await http_client().ws(url_of(server)).on_message(print, type=int).connect()
+    with pytest.raises(RuntimeError, match=r"receive_deserialized\(\): the messages .* go to its callback"):
+        await connection.receive_deserialized(int)
+    await soon(connection.wait_closed())
+    await server.close()
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    gate = asyncio.Event()
+
+    async def handler(connection: WebSocketConnection) -> None:
+        await gate.wait()
+        connection.send("1")
+
+    server = await handled(handler)
+    async with http_client().ws(url_of(server)).connect() as connection:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.receive_deserialized(int), 0.01)
+        gate.set()
+        assert await soon(connection.receive_deserialized(int)) == 1
+    await server.close()
+
+
+async def test_a_value_is_received_from_another_thread() -> None:
+    server = await handled(lambda connection: connection.send_serialized(HELLO))
+    async with http_client().ws(url_of(server)).connect() as connection:
+        got = await asyncio.to_thread(lambda: connection.threadsafe.receive_deserialized(ChatMessage).result(5))
+        assert got == HELLO
+    await server.close()
+
+
 # --- sending
+
+
+async def test_the_callback_of_connect_async_sends_by_the_clients_converter() -> None:  # C7
+    got = Inbox()
+    server = await http_server().websocket("/").on_message(got).listen("127.0.0.1", 0)
+    client = http_client().ws(url_of(server)).discard().converter(MsgPackConverter())
+    await soon(client.connect_async(lambda connection: connection.send_serialized([1])))
+    assert await got.next() == BinaryFrame(b"\x91\x01")
+    await server.close()
 
 
 async def test_a_send_raises_from_the_call_and_the_connection_stays_usable() -> None:  # C7
