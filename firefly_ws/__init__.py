@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ._core.done import DONE, Done
 from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, PingFrame, PongFrame, TextFrame
+from .capabilities import Capability, WebSocketCapability, WebSocketExtensionsCapability
 from .client_builder import HttpClient, WebSocketClient, http_client
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
 from .config import HttpConfig
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DONE",
     "BinaryFrame",
+    "Capability",
     "CloseCode",
     "CloseFrame",
     "CloseReason",
@@ -77,10 +79,12 @@ __all__ = [
     "Response",
     "Server",
     "TextFrame",
+    "WebSocketCapability",
     "WebSocketClient",
     "WebSocketConnection",
     "WebSocketConnectionException",
     "WebSocketException",
+    "WebSocketExtensionsCapability",
     "WebSocketPolicy",
     "WebSocketRoute",
     "WebSocketService",

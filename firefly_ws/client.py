@@ -1,50 +1,26 @@
-"""Connecting: name look-up, TCP, TLS, the upgrade, and the connection's beginning. Meets sockets; knows no frames."""
+"""A connect that has begun, and connections that are made again; how one is made is the business of `dial`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import ssl as _ssl
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import aiohappyeyeballs
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import Any
 
 from ._core.delivery import Callbacks
-from ._core.protocol import Protocol
-from ._core.steps import Steps
+from .backoff import Backoff
 from .connection import WebSocketConnection
-from .errors import HandshakeError, WebSocketConnectionException
-from .handshake import Offer, verify
-from .http.head import ResponseHead
-from .http.request import Request
-from .options import Settings
+from .dial import Target, dial
+from .errors import ConnectionClosed
 from .per_loop import Runtime, runtime_of
 from .settled import settled
-from .sockets import keep_alive, no_delay
-from .turns import turn_of
 from .url import WebSocketURL
 
-if TYPE_CHECKING:
-    from .http.head import ResponseBody, ResponseInfo
-
-__all__ = ["Connecting", "Target"]
+__all__ = ["Again", "Callback", "Connecting", "forever", "keep_open", "open_once", "open_with"]
 
 _log = logging.getLogger("firefly_ws")
 
-
-@dataclass(slots=True)
-class Target:
-    """Where to connect and what to say there; made by the builder, checked already."""
-
-    url: WebSocketURL
-    settings: Settings
-    ssl: _ssl.SSLContext | None
-    offer: Callable[[], Offer]
-    owner: Any
+Callback = Callable[[WebSocketConnection], object]
 
 
 class Connecting:
@@ -52,46 +28,41 @@ class Connecting:
 
     def __init__(
         self,
-        target: Target,
+        url: WebSocketURL,
         loop: asyncio.AbstractEventLoop,
-        callback: Callable[[WebSocketConnection], object] | None = None,
+        work: Callable[[], Coroutine[Any, Any, WebSocketConnection]],
+        unused: Callable[[], object] | None = None,
     ) -> None:
-        self._target = target
-        self._callback = callback
+        self._url = url
+        self._unused = unused
+        """Called if *work* never begins."""
         self._runtime: Runtime = runtime_of(loop)
         self._awaited = False
         self._connection: WebSocketConnection | None = None
-        self._task: asyncio.Task[Any] = loop.create_task(self._run(), name=f"firefly_ws connect {target.url}")
+        self._task: asyncio.Task[Any] = loop.create_task(self._run(work), name=f"firefly_ws connect {url}")
         self._runtime.hold(self._task)
         self._task.add_done_callback(self._done)
 
-    async def _run(self) -> Any:
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, WebSocketConnection]]) -> WebSocketConnection:
         await self._runtime.listens_settled()
-        if self._callback is None:
-            return await _open(self._target, None)
-        first = _First(self._callback)
-        try:
-            connection = await _open(self._target, first)
-            await first.ended
-        except asyncio.CancelledError:
-            # Who waits for the callback, and gives up, has no other hold on it nor on its connection.
-            first.cancel()
-            raise
-        return connection
+        self._unused = None
+        return await work()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
+        if self._unused is not None:
+            self._unused()
         if task.cancelled():
             return
         error = task.exception()
         if error is not None and not self._awaited:
-            self._runtime.report(error, f"connecting to {self._target.url}")
+            self._runtime.report(error, f"connecting to {self._url}")
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._awaited = True
         return self._task.__await__()
 
     def __repr__(self) -> str:
-        return f"<connecting to {self._target.url}{', ended' if self._task.done() else ''}>"
+        return f"<connecting to {self._url}{', ended' if self._task.done() else ''}>"
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -116,6 +87,168 @@ class Connecting:
         await self._connection.__aexit__(kind, error, trace)
 
 
+async def open_once(target: Target) -> WebSocketConnection:
+    """For ``connect``."""
+    return await dial(target, target.settings.callbacks)
+
+
+async def open_with(target: Target, callback: Callback) -> WebSocketConnection:
+    """For ``connect_async``: ends when the callback has."""
+    first = _First(callback)
+    try:
+        connection = await dial(target, _with_first(target.settings.callbacks, first))
+        await first.ended
+    except asyncio.CancelledError:
+        # Who waits for the callback, and gives up, has no other hold on it nor on its connection.
+        first.cancel()
+        raise
+    return connection
+
+
+class Again:
+    """One connection made as often as it takes. While it is not open, the runtime's end is the end of trying.
+
+    ``attempt()`` begins a try: it gives what a hook returned, awaited if it can be, and what then makes the target.
+    """
+
+    def __init__(
+        self,
+        url: WebSocketURL,
+        attempt: Callable[[], tuple[object, Callable[[], Target]]],
+        backoff: Backoff,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._url = url
+        self._attempt = attempt
+        self._backoff = backoff
+        self._sleep = sleep
+        self._delay = 0.0
+        self._task: asyncio.Task[Any] | None = None
+        self.stopped = False
+        """The runtime has ended it."""
+
+    @property
+    def url(self) -> WebSocketURL:
+        """Where to."""
+        return self._url
+
+    def __repr__(self) -> str:
+        return f"<reconnecting to {self._url}>"
+
+    async def open(self, first: _First | None = None) -> WebSocketConnection:
+        """Wait if need be, and try until it is open; raises what `Backoff.failed` does."""
+        runtime = runtime_of(asyncio.get_running_loop())
+        self._task = asyncio.current_task()
+        runtime.track(self)
+        try:
+            while True:
+                if self._delay:
+                    await self._sleep(self._delay)
+                try:
+                    hook, make = self._attempt()
+                    await settled(hook)
+                    target = make()
+                    connection = await dial(target, _with_first(target.settings.callbacks, first))
+                except Exception as error:
+                    self._delay = self._backoff.failed(error)
+                    tries = self._backoff.tries
+                    _log.info("try %d of %s failed, the next in %.1f s: %s", tries, self._url, self._delay, error)
+                else:
+                    self._backoff.opened()
+                    self._delay = 0.0
+                    return connection
+        finally:
+            runtime.untrack(self)
+
+    def ended(self, connection: WebSocketConnection) -> None:
+        """It has been lost: the next `open` waits. Raises the loss if it is not worth another try."""
+        error = connection.closed_error("reconnecting")
+        error.__cause__ = connection.error
+        opened, over, *_ = connection._times()
+        self._delay = self._backoff.lost(error, over - opened)
+        _log.info("%r was lost, the next try in %.1f s: %s", connection, self._delay, error)
+
+    # For the runtime.
+
+    async def close_gracefully(self) -> None:
+        """Stop trying."""
+        self.abort()
+
+    async def wait_closed(self) -> None:
+        """Return once no try is under way."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    def abort(self) -> None:
+        """Stop trying."""
+        self.stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _is_ours(connection: WebSocketConnection) -> bool:
+    """Whether a Close of ours ended it: not the peer's, which we echo, nor an error."""
+    sent = connection.close_sent
+    return connection.error is None and sent is not None and sent is not connection.close_received
+
+
+async def keep_open(again: Again, callback: Callback) -> WebSocketConnection:
+    """For ``connect_async`` with ``.reconnect()``: ends, with the last connection, once we have closed it."""
+    while True:
+        first = _First(callback)
+        try:
+            connection = await again.open(first)
+            over = asyncio.ensure_future(_over(connection))
+            try:
+                await asyncio.wait({first.ended, over}, return_when=asyncio.FIRST_COMPLETED)
+                if first.ended.done():
+                    await first.ended
+                await over
+            finally:
+                over.cancel()
+            if first.ended.done() or _is_ours(connection):
+                await first.ended
+            if _is_ours(connection):
+                return connection
+        except asyncio.CancelledError:
+            first.cancel()
+            raise
+        # The callback was this connection's: what it still waits for must not be taken from the next one's.
+        first.cancel()
+        again.ended(connection)
+
+
+async def _over(connection: WebSocketConnection) -> None:
+    """Return once *connection* has ended; behind its on_close, so that the next one's on_accept comes later."""
+    await connection.wait_closed()
+    # At most as long as anything may take at the end: a message that nobody takes would hold it up for ever.
+    finished = asyncio.ensure_future(connection.wait_finished())
+    await asyncio.wait({finished}, timeout=connection.policy.close_timeout)
+    finished.cancel()
+
+
+async def forever(again: Again) -> AsyncGenerator[WebSocketConnection, None]:
+    """One open connection after the other."""
+    loop = asyncio.get_running_loop()
+    while True:
+        opening = Connecting(again.url, loop, again.open)
+        try:
+            connection: WebSocketConnection = await opening
+        except asyncio.CancelledError:
+            if again.stopped:
+                return
+            raise
+        try:
+            yield connection
+        finally:
+            # The loop's body is through with it, and goes on to the next one, or has left.
+            await connection.close()
+        if not _is_ours(connection):
+            again.ended(connection)
+        elif connection.close_sent is not None and connection.close_sent.code == 1001:
+            return
+
+
 class _First:
     """The callback of ``connect_async``: called before the first message; its end ends the awaitable."""
 
@@ -133,6 +266,10 @@ class _First:
             self.ended.cancel()
             raise
         except Exception as error:
+            if isinstance(error, ConnectionClosed) and not connection.is_open:
+                _log.debug("%r: a callback met the end of the connection: %s", connection, error)
+                self._return()
+                return
             if self.ended.cancelled():
                 # Nobody awaits it any more: it is an error like that of any callback.
                 raise
@@ -140,10 +277,13 @@ class _First:
             connection._fail(error)
             self.ended.set_exception(error)
         else:
-            if not self.ended.done():
-                self.ended.set_result(None)
+            self._return()
         finally:
             self._task = None
+
+    def _return(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def cancel(self) -> None:
         """Nobody waits for it any more."""
@@ -154,178 +294,6 @@ class _First:
             if self._task is not None:
                 self._task.cancel()
             self._connection.close()
-
-
-async def _open(target: Target, first: _First | None) -> WebSocketConnection:
-    """Connect and upgrade within ``open_timeout``."""
-    seconds = target.settings.policy.open_timeout
-    handshake = ClientHandshake(target, asyncio.get_running_loop(), first)
-    try:
-        async with asyncio.timeout(seconds):
-            return await _upgrade(target, handshake)
-    except TimeoutError as error:
-        refusal = handshake.refusal()
-        if refusal is not None:
-            raise refusal from error
-        raise WebSocketConnectionException(
-            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds"
-        ) from error
-
-
-async def _upgrade(target: Target, handshake: ClientHandshake) -> WebSocketConnection:
-    loop = asyncio.get_running_loop()
-    url = target.url
-    sock = await _connect(loop, url.host, url.port, url)
-    try:
-        transport, _ = await loop.create_connection(
-            lambda: handshake,
-            sock=sock,
-            ssl=target.ssl,
-            server_hostname=url.host if target.ssl is not None else None,
-        )
-    except _ssl.SSLCertVerificationError as error:
-        raise WebSocketConnectionException(
-            f"cannot connect to {url}: the certificate is not valid for {url.host}: {error.verify_message}; "
-            "to trust another authority pass .ssl(context)"
-        ) from error
-    except (OSError, _ssl.CertificateError) as error:
-        what = str(error) or "the server ended the connection"
-        raise WebSocketConnectionException(f"cannot connect to {url}: TLS failed: {what}") from error
-    except BaseException:
-        sock.close()
-        raise
-    try:
-        return await handshake.opened
-    except BaseException:
-        transport.abort()
-        raise
-
-
-async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, url: WebSocketURL) -> socket.socket:
-    """Resolve and connect, trying the addresses as RFC 8305 has it."""
-    try:
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise WebSocketConnectionException(
-            f"cannot connect to {url}: the host {host!r} does not resolve: {error.strerror or error}"
-        ) from error
-    try:
-        sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
-    except OSError as error:
-        failed = WebSocketConnectionException(
-            # The loop's own text repeats the address and leaves the reason out.
-            f"cannot connect to {url}: {host} port {port}: {os.strerror(error.errno) if error.errno else error}"
-        )
-        failed.errno = error.errno
-        raise failed from error
-    keep_alive(sock)
-    no_delay(sock)
-    return sock
-
-
-class ClientHandshake(asyncio.Protocol):
-    """The client's side of the upgrade: sends the request, checks the answer, hands the transport over."""
-
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, first: _First | None) -> None:
-        self._target = target
-        self._loop = loop
-        self._first = first
-        policy = target.settings.policy
-        self._head = ResponseHead(policy.max_header_size, policy.max_header_count)
-        self._offer: Offer | None = None
-        self._transport: Any = None
-        self._info: ResponseInfo | None = None
-        self._body: ResponseBody | None = None
-        self.opened: asyncio.Future[WebSocketConnection] = loop.create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP and TLS stand: ask for the upgrade."""
-        self._transport = transport
-        self._offer = self._target.offer()
-        self._transport.write(self._offer.request)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the answer, or behind it."""
-        if self.opened.done():
-            return
-        try:
-            if self._info is None:
-                self._info = self._head.feed(data)
-                if self._info is None:
-                    return
-                if self._info.status == 101:
-                    self._begin(self._info)
-                    return
-                # A refusal says more in its body; open_timeout bounds the wait for it.
-                self._body = self._info.body()
-                data = self._head.rest
-            assert self._body is not None
-            if self._body.feed(data):
-                self._fail(self.refusal())
-        except Exception as error:
-            self._fail(error)
-
-    def _begin(self, info: ResponseInfo) -> None:
-        offer = self._offer
-        assert offer is not None
-        agreement = verify(info, offer)
-        target, transport, loop = self._target, self._transport, self._loop
-        settings = target.settings
-        connection = WebSocketConnection(
-            target.owner,
-            settings.limits,
-            _with_first(settings.callbacks, self._first),
-            Steps(loop),
-            turn_of(loop),
-            agreement,
-            Request("GET", target.url.target, offer.headers),
-            is_client=True,
-            is_secure=target.ssl is not None,
-            url=str(target.url),
-            response=info,
-            addresses=(transport.get_extra_info("peername"), transport.get_extra_info("sockname")),
-        )
-        runtime = runtime_of(loop)
-        runtime.track(connection)
-        self.opened.set_result(connection)
-        Protocol(connection).open(transport, self._head.rest)
-
-    def refusal(self) -> HandshakeError | None:
-        """What the server said instead of 101, with as much of the body as has come; None if it said nothing yet."""
-        info, body = self._info, self._body
-        if info is None or body is None:
-            return None
-        return HandshakeError(
-            info.status,
-            info.headers,
-            body.data,
-            f"{self._target.url} answered {info.status} {info.reason} instead of 101 Switching Protocols",
-        )
-
-    def _fail(self, error: BaseException | None) -> None:
-        if not self.opened.done():
-            assert error is not None
-            if isinstance(error, HandshakeError) and str(self._target.url) not in str(error):
-                error.args = (f"cannot connect to {self._target.url}: {error}",)
-            self.opened.set_exception(error)
-        self._transport.abort()
-
-    def eof_received(self) -> bool:
-        """The server ended the connection: what came of its answer is all there is."""
-        if self._body is not None and not self.opened.done():
-            self._fail(self.refusal())
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The transport is gone before the upgrade."""
-        if self.opened.done():
-            return
-        if self._body is not None:
-            self._fail(self.refusal())
-            return
-        failed = HandshakeError(0, message=f"{self._target.url}: the connection ended before the server answered")
-        failed.__cause__ = error
-        self.opened.set_exception(failed)
 
 
 def _with_first(callbacks: Callbacks, first: _First | None) -> Callbacks:

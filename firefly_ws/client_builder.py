@@ -3,28 +3,93 @@
 from __future__ import annotations
 
 import base64
+import copy
+import os
+import socket
 import ssl as _ssl
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, Self
 
+from . import proxy as _proxy
 from . import url as _url
-from .client import Connecting, Target
+from .backoff import Backoff, Reconnect
+from .capabilities import Capability, WebSocketCapability, WebSocketExtensionsCapability
+from .client import Again, Callback, Connecting, forever, keep_open, open_once, open_with
 from .config import HttpConfig, check, check_config, check_context, check_port
 from .connection import WebSocketConnection
-from .handshake import Offer, check_header, make_offer
+from .dial import Target
+from .extensions.registry import known_extensions
+from .handshake import check_header
 from .options import ConnectionDefaults, ConnectionOptions
-from .per_loop import current_loop
+from .per_loop import current_loop, runtime_of
 from .runtime import Handle, submit
 
 __all__ = ["HttpClient", "WebSocketClient", "http_client"]
 
 
-class HttpClient(ConnectionDefaults):
+_AGAIN: Final = Reconnect()
+
+
+class _Way:
+    """How to get to a server: a client has it for all its connections, a connection for itself."""
+
+    _via: Callable[[_url.WebSocketURL], _proxy.ProxyURL | None] | None = None
+    _proxy_ssl: _ssl.SSLContext | None = None
+
+    def proxy(self, url: str | None, *, ssl: _ssl.SSLContext | None = None) -> Self:
+        """Connect through this proxy; ``None``: directly, whatever the client says.
+
+        ``http://`` and ``https://`` proxies are asked with CONNECT, ``socks4://``, ``socks4a://``, ``socks5://`` and
+        ``socks5h://`` ones through python-socks (``pip install firefly-ws[proxy]``); ``user:password@`` goes to the
+        proxy. *ssl* is the context for an ``https`` proxy itself. Raises ``ValueError`` for any other URL and
+        ``ImportError`` where python-socks is missing; a proxy that refuses gives a `ProxyError`.
+        """
+        found = None if url is None else _proxy.parse(url)
+        check_context(ssl, optional=True)
+        if ssl is not None and (found is None or found.scheme != "https"):
+            raise ValueError(f"ssl={ssl!r}: the proxy {found} has no TLS to set up, only an https:// one has")
+        self._via = lambda _: found
+        self._proxy_ssl = ssl
+        return self
+
+    def _way(self) -> tuple[Callable[[_url.WebSocketURL], _proxy.ProxyURL | None] | None, _ssl.SSLContext | None]:
+        return self._via, self._proxy_ssl
+
+    def proxy_from_env(self) -> Self:
+        """Connect through the proxy that the environment names when a connection begins.
+
+        HTTPS_PROXY for ``wss``, HTTP_PROXY for ``ws``, else ALL_PROXY, unless NO_PROXY lists the host. A value that
+        is no proxy's URL raises from ``connect``, naming the variable.
+        """
+        self._via = lambda url: _proxy.from_environment(url, os.environ)
+        self._proxy_ssl = None
+        return self
+
+
+class HttpClient(ConnectionDefaults, _Way):
     """Makes connections; its settings hold for all that set none of their own."""
 
     def __init__(self, config: HttpConfig | None = None) -> None:
         self.config = check_config(config)
         super().__init__(self.config.policy, self.config.extensions, self.config.converter)
+        self._ssl = self.config.ssl
+
+    def ssl(self, context: _ssl.SSLContext) -> Self:
+        """TLS with this context for all ``wss`` connections that set none of their own."""
+        check_context(context, optional=False)
+        self._ssl = context
+        return self
+
+    def is_supported(self, capability: Capability) -> bool:
+        """Whether this client can do it: `WebSocketCapability`, `WebSocketExtensionsCapability`."""
+        check("capability", capability, Capability, "a capability, as WebSocketCapability")
+        if capability is WebSocketExtensionsCapability:
+            return bool(self.supported_extensions())
+        return capability is WebSocketCapability
+
+    def supported_extensions(self) -> tuple[str, ...]:
+        """The names that ``.extensions([...])`` takes."""
+        return known_extensions()
 
     def websocket(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
         """A connection to be: from a URL (``ws://`` or ``wss://``), or from host, port and path.
@@ -64,12 +129,10 @@ class HttpClient(ConnectionDefaults):
 
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""
-        from .per_loop import runtime_of
-
         runtime_of(connection.loop).untrack(connection)
 
 
-class WebSocketClient(ConnectionOptions):
+class WebSocketClient(ConnectionOptions, _Way):
     """A connection to be, to one URL."""
 
     _receives = True
@@ -79,15 +142,29 @@ class WebSocketClient(ConnectionOptions):
         self._client = client
         self._url = url
         self._headers: list[tuple[str, str]] = []
-        self._ssl = client.config.ssl
+        self._cookies: dict[str, str] = {}
+        self._ssl: _ssl.SSLContext | None = None
         self._origin: str | None = None
+        self._redirects = 0
+        self._unix: str | None = None
+        self._reconnect: Reconnect | None = None
         self._entered: Connecting | None = None
         if url.userinfo is not None:
             self.basic_auth(*url.userinfo)
 
     def header(self, name: str, value: str) -> Self:
-        """Add a header to the request; ``ValueError`` for one that the handshake itself sends, or with a line break."""
+        """Add a header to the request; ``ValueError`` for one that the handshake itself sends, or with a line break.
+
+        ``Authorization`` replaces what was set before; ``Cookie`` and ``Origin`` may be set once.
+        """
         check_header(name, value)
+        lowered = name.lower()
+        if lowered == "authorization":
+            return self._authorization(value)
+        if lowered == "cookie" and any(old.lower() == "cookie" for old, _ in self._headers):
+            raise ValueError(f"header {name!r}={value!r}: Cookie is set already, and comes once (RFC 6265 §5.4)")
+        if lowered == "origin" and self._origin is not None:
+            raise ValueError(f"header {name!r}={value!r}: .origin({self._origin!r}) has set it already")
         self._headers.append((name, value))
         return self
 
@@ -113,23 +190,34 @@ class WebSocketClient(ConnectionOptions):
 
     def _authorization(self, value: str) -> Self:
         check_header("Authorization", value)
-        self._headers = [(name, old) for name, old in self._headers if name != "Authorization"]
-        self._headers.append(("Authorization", value))
+        return self._replace("Authorization", value)
+
+    def _replace(self, name: str, value: str) -> Self:
+        self._headers = [(one, old) for one, old in self._headers if one.lower() != name.lower()]
+        self._headers.append((name, value))
         return self
 
     def cookies(self, cookies: Mapping[str, str]) -> Self:
-        """``Cookie`` (RFC 6265 §4.2)."""
+        """``Cookie`` (RFC 6265 §4.2); called again it adds to the ones before, and replaces those of the same name."""
         check("cookies", cookies, Mapping, "a mapping of str to str")
         for name, value in cookies.items():
             check("cookie", name, str, "a str")
             check(f"cookie {name!r}", value, str, "a str")
             if any(sign in f"{name}{value}" for sign in ";,\r\n\0 "):
                 raise ValueError(f"cookie {name!r}={value!r}: no blanks, commas or semicolons (RFC 6265 §4.1.1)")
-        return self.header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
+            check_header("Cookie", f"{name}={value}")
+        if not self._cookies and any(name.lower() == "cookie" for name, _ in self._headers):
+            raise ValueError("cookies(): .header('Cookie', ...) has set it already, and it comes once (RFC 6265 §5.4)")
+        self._cookies.update(cookies)
+        if not self._cookies:
+            return self
+        return self._replace("Cookie", "; ".join(f"{name}={value}" for name, value in self._cookies.items()))
 
     def origin(self, value: str) -> Self:
         """``Origin``, as a browser would send it."""
         check_header("Origin", value)
+        if any(name.lower() == "origin" for name, _ in self._headers):
+            raise ValueError(f"origin({value!r}): .header('Origin', ...) has set it already")
         self._origin = value
         return self
 
@@ -141,45 +229,150 @@ class WebSocketClient(ConnectionOptions):
         self._ssl = context
         return self
 
-    def _target(self) -> Target:
-        settings = self.current()
-        headers = tuple(self._headers)
-        url, origin = self._url, self._origin
-        context = (self._ssl or _default_context()) if url.secure else None
-        extensions, sub_protocols = settings.extensions or (), settings.sub_protocols
+    def redirects(self, max: int) -> Self:
+        """Follow up to so many redirects (301, 302, 303, 307, 308); 0, the default, follows none, as browsers do.
 
-        def offer() -> Offer:
-            return make_offer(url, extensions=extensions, sub_protocols=sub_protocols, headers=headers, origin=origin)
+        None leads from ``wss`` to ``ws``; to another origin Authorization and Cookie do not go along.
+        """
+        if isinstance(max, bool) or not isinstance(max, int):
+            raise TypeError(f"redirects({max!r}): the number must be an int, not {type(max).__name__}")
+        if max < 0:
+            raise ValueError(f"redirects({max!r}): the number must be at least 0")
+        self._redirects = max
+        return self
 
-        return Target(url, settings, context, offer, self._client)
+    def unix(self, path: str | os.PathLike[str]) -> Self:
+        """Connect to the unix socket at *path*; the URL still gives the Host header, the path, and TLS.
 
-    def connect(self) -> Any:
+        A path that begins with a NUL is one of Linux's abstract ones.
+        """
+        check("path", path, (str, bytes, os.PathLike), "a path")
+        if not path:
+            raise ValueError(f"unix({path!r}): the path is empty")
+        self._unix = os.fsdecode(path)
+        return self
+
+    def reconnect(
+        self,
+        *,
+        base_delay: float = _AGAIN.base_delay,
+        max_delay: float = _AGAIN.max_delay,
+        factor: float = _AGAIN.factor,
+        max_tries: int | None = _AGAIN.max_tries,
+        retry_if: Callable[[Exception], object] = _AGAIN.retry_if,
+        before_try: Callable[[WebSocketClient], object] | None = _AGAIN.before_try,
+    ) -> Self:
+        """Try again: `connect` until it is open, `connect_async` also when it is lost, `forever` as set here.
+
+        Before each try but the first it waits a random part of *base_delay* seconds, of *factor* times that, and so
+        on, up to *max_delay*; the answers 429 and 503 may ask for more (Retry-After), also up to *max_delay*. After
+        *max_tries* tries without a connection it raises `WebSocketConnectionException`, whose ``tries`` says how often
+        and whose ``__cause__`` why. ``retry_if(error)`` says whether an error is worth another try, a
+        `ConnectionClosed` standing for a lost connection; by default it is for the network's errors, timeouts, 429,
+        5xx and every loss. ``before_try(builder)``, plain or async, may change a copy of this builder for each try.
+        """
+        self._reconnect = Reconnect(base_delay, max_delay, factor, max_tries, retry_if, before_try)
+        return self
+
+    def _target(self, sock: socket.socket | None = None) -> Target:
+        given = {"proxy()": self._via, "unix()": self._unix, "sock=": sock, "redirects()": self._redirects or None}
+        ways = [name for name, value in given.items() if value is not None]
+        if len(ways) > 1 and ways != ["proxy()", "redirects()"]:
+            raise ValueError(f"{self._url}: {' and '.join(ways)} exclude each other")
+        via, proxy_ssl = (self if self._via is not None else self._client)._way()
+        if via is not None:
+            via(self._url)  # raises at once for a variable that is no proxy's address
+        return Target(
+            self._url,
+            self.current(),
+            lambda: self._ssl or self._client._ssl or _default_context(),
+            tuple(self._headers),
+            self._origin,
+            self._client,
+            self._redirects,
+            None if self._unix or sock else via,
+            lambda: proxy_ssl or _default_context(),
+            self._unix,
+            sock,
+        )
+
+    def connect(self, *, sock: socket.socket | None = None) -> Any:
         """Connect. Inside a running loop: begins at once; ``await`` it or enter it with ``async with``.
 
-        In a plain script it returns a `Handle` whose ``result(timeout)`` is the connection.
+        In a plain script it returns a `Handle` whose ``result(timeout)`` is the connection. *sock* is a connected
+        stream socket to use; it belongs to the connection from now on, also if that does not come about.
         Raises, where it is awaited, `WebSocketConnectionException` and its kinds.
         """
-        return self._connect(None)
+        target = self._begin(sock)
+        if self._reconnect is None:
+            return self._connect(lambda: open_once(target), sock)
+        return self._connect(self._again(self._reconnect).open)
 
-    def connect_async(self, callback: Callable[[WebSocketConnection], object]) -> Any:
-        """Connect, and call ``callback(connection)`` once open; what is returned ends when the callback has ended."""
+    def connect_async(self, callback: Callback, *, sock: socket.socket | None = None) -> Any:
+        """Connect, and call ``callback(connection)`` once open; what is returned ends when the callback has ended.
+
+        With `reconnect`, the connection is made again, and the callback called again, when it is lost: by anything but
+        a Close of ours. What is returned then ends, with the last connection, once we have closed it; a callback
+        that still runs when its connection is lost is cancelled, and one that raises ends it all with its error.
+        """
         if not callable(callback):
             raise TypeError(f"connect_async({callback!r}): a callback must be callable")
-        return self._connect(callback)
+        target = self._begin(sock)
+        if self._reconnect is None:
+            return self._connect(lambda: open_with(target, callback), sock)
+        again = self._again(self._reconnect)
+        return self._connect(lambda: keep_open(again, callback))
 
-    def _connect(self, callback: Callable[[WebSocketConnection], object] | None) -> Any:
-        target = self._target()
+    def forever(self) -> AsyncGenerator[WebSocketConnection, None]:
+        """``async for connection in builder.forever()``: an open connection, and another when the body is done with it.
+
+        A connection still open at the end of the body is closed with 1000. The next one is tried as `reconnect` says,
+        at once if we closed the last one. It ends when the loop's runtime does; leave it with ``break``. Raises what
+        is not worth another try.
+        """
+        self._begin(None)
+        return forever(self._again(self._reconnect or _AGAIN))
+
+    def _begin(self, sock: socket.socket | None) -> Target:
+        """The target as it is now; raises for what cannot be."""
+        check("sock", sock, (socket.socket, type(None)), "a socket or None")
+        if sock is not None:
+            if self._reconnect is not None:
+                raise ValueError(f"sock={sock!r} is one connection: reconnect() has nothing to make another from")
+            _check_connected(sock)
+        return self._target(sock)
+
+    def _again(self, strategy: Reconnect) -> Again:
+        def attempt() -> tuple[object, Callable[[], Target]]:
+            # Options are read at each try. The hook gets a copy: what it adds must not add up.
+            if strategy.before_try is None:
+                return None, self._target
+            one = self._copy()
+            return strategy.before_try(one), one._target
+
+        return Again(self._url, attempt, Backoff(strategy))
+
+    def _copy(self) -> WebSocketClient:
+        other = copy.copy(self)
+        for name in ("_headers", "_cookies", "_callbacks", "_policy_changes"):
+            setattr(other, name, copy.copy(getattr(self, name)))
+        return other
+
+    def _connect(
+        self, work: Callable[[], Coroutine[Any, Any, WebSocketConnection]], sock: socket.socket | None = None
+    ) -> Any:
+        unused = None if sock is None else sock.close
         loop = current_loop()
         if loop is not None:
-            return Connecting(target, loop, callback)
+            return Connecting(self._url, loop, work, unused)
 
         async def start() -> WebSocketConnection:
             running = current_loop()
             assert running is not None
-            connection: WebSocketConnection = await Connecting(target, running, callback)
+            connection: WebSocketConnection = await Connecting(self._url, running, work, unused)
             return connection
 
-        handle: Handle[WebSocketConnection] = submit(start, what=f"connecting to {target.url}")
+        handle: Handle[WebSocketConnection] = submit(start, what=f"connecting to {self._url}")
         return handle
 
     async def __aenter__(self) -> WebSocketConnection:
@@ -213,3 +406,12 @@ def _default_context() -> _ssl.SSLContext:
 
 
 _context: _ssl.SSLContext | None = None
+
+
+def _check_connected(sock: socket.socket) -> None:
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock={sock!r} must be a stream socket")
+    try:
+        sock.getpeername()
+    except OSError as error:
+        raise ValueError(f"sock={sock!r} must be connected: {error.strerror}") from None

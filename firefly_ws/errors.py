@@ -47,7 +47,12 @@ class WebSocketException(Exception):
 
 
 class WebSocketConnectionException(WebSocketException, OSError):
-    """No connection could be made; ``__cause__`` has the operating system's error, if any."""
+    """No connection could be made; ``__cause__`` has the operating system's error, if any.
+
+    ``tries`` (int) is how often it was tried: more than once only with ``.reconnect()`` or ``forever()``.
+    """
+
+    tries: int = 1
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else type(self).__name__
@@ -70,7 +75,11 @@ class HandshakeError(WebSocketConnectionException):
 
 
 class ProxyError(WebSocketConnectionException):
-    """The proxy did not open the way; ``status`` (int) and ``headers`` are its answer's."""
+    """The proxy did not open the way, or could not be reached.
+
+    ``status`` (int), ``headers`` (a mapping) and ``body`` (bytes) are its answer's. Of SOCKS, ``status`` is the reply's
+    code (RFC 1928 §6); it is 0 where no answer came, or none that has a code.
+    """
 
     def __init__(
         self, message: str, status: int = 0, headers: Mapping[str, str] | None = None, body: bytes = b""

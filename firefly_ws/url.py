@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["WebSocketURL", "parse"]
+__all__ = ["WebSocketURL", "normal_host", "parse"]
 
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 _host_chars = re.compile(r"[0-9A-Za-z\-._~!$&'()*+,;=]+").fullmatch
@@ -70,7 +70,7 @@ def parse(url: str) -> WebSocketURL:
         target += "?" + quote(parts.query, safe=_SAFE + "?")
     return WebSocketURL(
         secure,
-        _host(parts.hostname, url),
+        normal_host(parts.hostname, url),
         _port(port, url, secure),
         target,
         userinfo,
@@ -85,7 +85,8 @@ def _port(port: int | None, url: str, secure: bool) -> int:
     return port
 
 
-def _host(host: str, url: str) -> str:
+def normal_host(host: str, url: str) -> str:
+    """*host* as it is resolved: ASCII (IDNA), an IPv6 address without brackets; ``ValueError`` naming *url*."""
     if ":" in host:
         try:
             # The zone of a link-local address is written %25 in a URL (RFC 6874).

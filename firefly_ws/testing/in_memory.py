@@ -9,9 +9,9 @@ from collections.abc import Generator
 from typing import Any, cast
 
 from firefly_ws._core.protocol import Protocol
-from firefly_ws.client import ClientHandshake, Target
 from firefly_ws.client_builder import HttpClient, WebSocketClient
 from firefly_ws.connection import WebSocketConnection
+from firefly_ws.dial import ClientHandshake, Target
 from firefly_ws.errors import WebSocketConnectionException
 from firefly_ws.server import Server, ServerHandshake
 from firefly_ws.server_builder import HttpServer, WebSocketRoute
@@ -130,7 +130,7 @@ class Connecting:
 
     async def _upgrade(self, server: MemoryServer) -> WebSocketConnection:
         target = self._target
-        handshake = ClientHandshake(target, asyncio.get_running_loop(), None)
+        handshake = ClientHandshake(target)
         try:
             near, far = server.accept(self._link, handshake, secure=target.url.secure)
         except ConnectionRefusedError as error:
@@ -140,7 +140,7 @@ class Connecting:
         seconds = target.settings.policy.open_timeout
         try:
             async with asyncio.timeout(seconds):
-                connection = await handshake.opened
+                connection = await handshake.wait()
         except BaseException as error:
             near.abort()
             if isinstance(error, TimeoutError):

@@ -1,0 +1,380 @@
+"""From an address to an open connection: proxy, name look-up, TCP, TLS, upgrade, redirects. Knows no frames."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl as _ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohappyeyeballs
+
+from ._core.delivery import Callbacks
+from ._core.protocol import Protocol as Wire
+from ._core.steps import Steps
+from .connection import WebSocketConnection
+from .errors import HandshakeError, ProxyError, WebSocketConnectionException
+from .handshake import make_offer, verify
+from .http.head import ResponseHead
+from .http.request import Request
+from .options import Settings
+from .per_loop import runtime_of
+from .proxy import ProxyURL
+from .redirects import REDIRECTS, follow, is_redirect, without_credentials
+from .sockets import keep_alive, no_delay
+from .tunnel import Tunnel, through_socks
+from .turns import turn_of
+from .url import WebSocketURL
+
+if TYPE_CHECKING:
+    from .http.head import ResponseBody, ResponseInfo
+
+__all__ = ["ClientHandshake", "Target", "dial"]
+
+
+@dataclass(slots=True)
+class Target:
+    """Where to connect and what to say there; made by the builder, checked already."""
+
+    url: WebSocketURL
+    settings: Settings
+    context: Callable[[], _ssl.SSLContext]
+    """TLS for the server."""
+    headers: tuple[tuple[str, str], ...]
+    origin: str | None
+    owner: Any
+    redirects: int = 0
+    proxy: Callable[[WebSocketURL], ProxyURL | None] | None = None
+    """The proxy for an address."""
+    proxy_context: Callable[[], _ssl.SSLContext] | None = None
+    """TLS for an https proxy."""
+    unix: str | None = None
+    """The path of a unix socket, instead of host and port."""
+    sock: socket.socket | None = None
+    """A connected socket, instead of both."""
+
+
+class _Stage(Protocol):
+    """What is being waited for; it may know better than the clock why nothing has come."""
+
+    def refusal(self) -> WebSocketConnectionException | None:
+        """What was answered, if it was no yes."""
+
+
+async def dial(target: Target, callbacks: Callbacks) -> WebSocketConnection:
+    """Connect and upgrade, all hops within ``open_timeout``; *callbacks* are the connection's."""
+    seconds = target.settings.policy.open_timeout
+    trying = _Dial(target, callbacks)
+    try:
+        async with asyncio.timeout(seconds):
+            return await trying.follow()
+    except TimeoutError as error:
+        refusal = trying.stage.refusal() if trying.stage is not None else None
+        if refusal is not None:
+            raise refusal from error
+        raise WebSocketConnectionException(
+            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds"
+        ) from error
+    finally:
+        if target.sock is not None and trying.stage is None:
+            target.sock.close()
+
+
+class _Dial:
+    """One attempt at one target."""
+
+    def __init__(self, target: Target, callbacks: Callbacks) -> None:
+        self._target = target
+        self._callbacks = callbacks
+        self._loop = asyncio.get_running_loop()
+        self.stage: _Stage | None = None
+
+    async def follow(self) -> WebSocketConnection:
+        """Ask, and go on asking where the answers lead."""
+        target = self._target
+        url, headers = target.url, target.headers
+        seen = [url]
+        while True:
+            try:
+                return await self._ask(url, headers)
+            except HandshakeError as answer:
+                if not target.redirects or not is_redirect(answer):
+                    raise
+                found = follow(url, answer)
+                if found in seen or len(seen) > target.redirects:
+                    over = f"is one more than .redirects({target.redirects})"
+                    why = f"leads back to {found}" if found in seen else over
+                    raise HandshakeError(
+                        answer.status,
+                        answer.headers,
+                        answer.body,
+                        f"cannot connect to {target.url}: the redirect from {url} {why}",
+                    ) from None
+                headers = without_credentials(headers, url, found)
+                seen.append(found)
+                url = found
+
+    async def _ask(self, url: WebSocketURL, headers: tuple[tuple[str, str], ...]) -> WebSocketConnection:
+        target = self._target
+        proxy = None if target.proxy is None else target.proxy(url)
+        context = target.context() if url.secure else None
+        handshake = ClientHandshake(target, url, headers, self._callbacks)
+        try:
+            if proxy is None or proxy.is_socks:
+                await self._directly(await self._socket(proxy, url), handshake, context, url.host)
+            else:
+                await self._inside(await self._through(proxy, url), handshake, context, url.host)
+        except WebSocketConnectionException:
+            raise
+        except (OSError, _ssl.CertificateError) as error:
+            raise _tls_failed(f"cannot connect to {url}", url.host, error, ".ssl(context)") from error
+        return await handshake.wait()
+
+    async def _socket(self, proxy: ProxyURL | None, url: WebSocketURL) -> socket.socket:
+        target = self._target
+        if target.sock is not None:
+            return target.sock
+        if target.unix is not None:
+            return await _connect_unix(self._loop, target.unix, url)
+        if proxy is not None:
+            return _tuned(await through_socks(proxy, url))
+        return await _connect(self._loop, url.host, url.port, f"cannot connect to {url}")
+
+    async def _directly(
+        self,
+        sock: socket.socket,
+        stage: ClientHandshake | Tunnel,
+        context: _ssl.SSLContext | None,
+        host: str,
+    ) -> asyncio.BaseTransport:
+        """Give a connected socket to *stage*, with TLS for *host*."""
+        self.stage = stage
+        try:
+            transport, _ = await self._loop.create_connection(
+                lambda: stage, sock=sock, ssl=context, server_hostname=None if context is None else host
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return transport
+
+    async def _inside(
+        self, transport: Any, stage: ClientHandshake, context: _ssl.SSLContext | None, host: str
+    ) -> None:
+        """Give a tunnel to *stage*, with TLS for *host* inside it."""
+        self.stage = stage
+        try:
+            if context is None:
+                transport.set_protocol(stage)
+                stage.connection_made(transport)
+            else:
+                inner: Any = await self._loop.start_tls(transport, stage, context, server_hostname=host)
+                stage.connection_made(inner)
+        except BaseException:
+            transport.abort()
+            raise
+
+    async def _through(self, proxy: ProxyURL, url: WebSocketURL) -> Any:
+        """A transport to *url*, through an HTTP proxy."""
+        what = f"cannot connect to {url} through the proxy {proxy}"
+        try:
+            sock = await _connect(self._loop, proxy.host, proxy.port, what)
+        except WebSocketConnectionException as error:
+            failed = ProxyError(str(error))
+            failed.errno = error.errno
+            raise failed from error.__cause__
+        policy = self._target.settings.policy
+        tunnel = Tunnel(proxy, url, (policy.max_header_size, policy.max_header_count), self._loop)
+        context = None
+        if proxy.scheme == "https":
+            assert self._target.proxy_context is not None
+            context = self._target.proxy_context()
+        try:
+            transport = await self._directly(sock, tunnel, context, proxy.host)
+        except (OSError, _ssl.CertificateError) as error:
+            failure = _tls_failed(what, proxy.host, error, ".proxy(url, ssl=context)")
+            raise ProxyError(str(failure)) from error
+        await tunnel.wait()
+        return transport
+
+
+def _tls_failed(what: str, host: str, error: Exception, option: str) -> WebSocketConnectionException:
+    if isinstance(error, _ssl.SSLCertVerificationError):
+        return WebSocketConnectionException(
+            f"{what}: the certificate is not valid for {host}: {error.verify_message}; "
+            f"to trust another authority pass {option}"
+        )
+    return WebSocketConnectionException(f"{what}: TLS failed: {str(error) or 'the server ended the connection'}")
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, what: str) -> socket.socket:
+    """Resolve and connect, trying the addresses as RFC 8305 has it."""
+    try:
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise WebSocketConnectionException(
+            f"{what}: the host {host!r} does not resolve: {error.strerror or error}"
+        ) from error
+    try:
+        sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
+    except OSError as error:
+        # The loop's own text repeats the address and leaves the reason out.
+        raise _failed(f"{what}: {host} port {port}", error) from error
+    return _tuned(sock)
+
+
+async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str, url: WebSocketURL) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, path)
+    except OSError as error:
+        sock.close()
+        shown = path.replace("\0", "@")
+        raise _failed(f"cannot connect to {url}: the unix socket {shown!r}", error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _failed(what: str, error: OSError) -> WebSocketConnectionException:
+    failed = WebSocketConnectionException(f"{what}: {os.strerror(error.errno) if error.errno else error}")
+    failed.errno = error.errno
+    return failed
+
+
+def _tuned(sock: socket.socket) -> socket.socket:
+    keep_alive(sock)
+    no_delay(sock)
+    return sock
+
+
+class ClientHandshake(asyncio.Protocol):
+    """The client's side of the upgrade: sends the request, checks the answer, hands the transport over."""
+
+    def __init__(
+        self,
+        target: Target,
+        url: WebSocketURL | None = None,
+        headers: tuple[tuple[str, str], ...] | None = None,
+        callbacks: Callbacks | None = None,
+    ) -> None:
+        settings, policy = target.settings, target.settings.policy
+        self._target = target
+        self._url = target.url if url is None else url
+        self._callbacks = settings.callbacks if callbacks is None else callbacks
+        self._offer = make_offer(
+            self._url,
+            extensions=settings.extensions or (),
+            sub_protocols=settings.sub_protocols,
+            headers=target.headers if headers is None else headers,
+            origin=target.origin,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._head = ResponseHead(policy.max_header_size, policy.max_header_count)
+        self._transport: Any = None
+        self._info: ResponseInfo | None = None
+        self._body: ResponseBody | None = None
+        self._opened: asyncio.Future[WebSocketConnection] = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP and TLS stand: ask for the upgrade."""
+        self._transport = transport
+        self._transport.write(self._offer.request)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer, or behind it."""
+        if self._opened.done():
+            return
+        try:
+            if self._info is None:
+                self._info = self._head.feed(data)
+                if self._info is None:
+                    return
+                if self._info.status == 101:
+                    self._begin(self._info)
+                    return
+                # A refusal says more in its body; open_timeout bounds the wait for it.
+                self._body = self._info.body()
+                data = self._head.rest
+                if self._target.redirects and self._info.status in REDIRECTS:
+                    # Nobody reads what it says beside where to go.
+                    self._fail(self.refusal())
+                    return
+            assert self._body is not None
+            if self._body.feed(data):
+                self._fail(self.refusal())
+        except Exception as error:
+            self._fail(error)
+
+    def _begin(self, info: ResponseInfo) -> None:
+        agreement = verify(info, self._offer)
+        target, transport, loop = self._target, self._transport, self._loop
+        connection = WebSocketConnection(
+            target.owner,
+            target.settings.limits,
+            self._callbacks,
+            Steps(loop),
+            turn_of(loop),
+            agreement,
+            Request("GET", self._url.target, self._offer.headers),
+            is_client=True,
+            is_secure=self._url.secure,
+            url=str(self._url),
+            response=info,
+            addresses=(transport.get_extra_info("peername"), transport.get_extra_info("sockname")),
+        )
+        runtime = runtime_of(loop)
+        runtime.track(connection)
+        self._opened.set_result(connection)
+        Wire(connection).open(transport, self._head.rest)
+
+    async def wait(self) -> WebSocketConnection:
+        """The connection, once the upgrade is done."""
+        try:
+            return await self._opened
+        except BaseException:
+            self._transport.abort()
+            raise
+
+    def refusal(self) -> HandshakeError | None:
+        """What the server said instead of 101, with as much of the body as has come; None if it said nothing yet."""
+        info, body = self._info, self._body
+        if info is None or body is None:
+            return None
+        hint = "; .redirects(max) follows it" if info.status in REDIRECTS and not self._target.redirects else ""
+        return HandshakeError(
+            info.status,
+            info.headers,
+            body.data,
+            f"{self._url} answered {info.status} {info.reason} instead of 101 Switching Protocols{hint}",
+        )
+
+    def _fail(self, error: BaseException | None) -> None:
+        if not self._opened.done():
+            assert error is not None
+            if isinstance(error, HandshakeError) and str(self._url) not in str(error):
+                error.args = (f"cannot connect to {self._url}: {error}",)
+            self._opened.set_exception(error)
+        self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """The server ended the connection: what came of its answer is all there is."""
+        if self._body is not None and not self._opened.done():
+            self._fail(self.refusal())
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone before the upgrade."""
+        if self._opened.done() or self._transport is None:  # TLS failed: nobody waits for us yet
+            return
+        if self._body is not None:
+            self._fail(self.refusal())
+            return
+        failed = HandshakeError(0, message=f"{self._url}: the connection ended before the server answered")
+        failed.__cause__ = error
+        self._opened.set_exception(failed)

@@ -1,0 +1,142 @@
+"""The way through a proxy: HTTP CONNECT (RFC 9110 §9.3.6) and SOCKS, up to where the server could be spoken to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import HandshakeError, ProxyError
+from .http.head import ResponseHead
+from .proxy import ProxyURL
+from .url import WebSocketURL
+
+if TYPE_CHECKING:
+    from .http.head import ResponseBody, ResponseInfo
+
+__all__ = ["Tunnel", "through_socks"]
+
+# Seconds: python-socks wants a limit of its own, and open_timeout is the one that counts.
+_LONG: Final = 1e8
+
+
+def _failure(url: WebSocketURL, proxy: ProxyURL, what: str) -> str:
+    return f"cannot connect to {url} through the proxy {proxy}: {what}"
+
+
+class Tunnel(asyncio.Protocol):
+    """The client's side of CONNECT; once `wait` has returned, the transport leads to the server."""
+
+    def __init__(
+        self, proxy: ProxyURL, url: WebSocketURL, limits: tuple[int | None, int | None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._proxy = proxy
+        self._url = url
+        self._head = ResponseHead(*limits)
+        self._info: ResponseInfo | None = None
+        self._body: ResponseBody | None = None
+        self._transport: Any = None
+        self._opened: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The proxy is reached: ask it."""
+        self._transport = transport
+        to = self._url.authority
+        credentials = b""
+        if self._proxy.userinfo is not None:
+            credentials = b"Proxy-Authorization: Basic %s\r\n" % b64encode(":".join(self._proxy.userinfo).encode())
+        request = f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: firefly-ws\r\n".encode("ascii")
+        self._transport.write(request + credentials + b"\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the proxy's answer."""
+        if self._opened.done():
+            return
+        try:
+            if self._info is None:
+                info = self._info = self._head.feed(data)
+                if info is None:
+                    return
+                if 200 <= info.status < 300:
+                    # Whatever lengths it names, it has no body (RFC 9110 §9.3.6); and the client speaks first.
+                    if self._head.rest:
+                        self._fail(ProxyError(self._failure("it sent bytes behind its answer"), info.status))
+                    else:
+                        self._opened.set_result(None)
+                    return
+                self._body = info.body()
+                data = self._head.rest
+            assert self._body is not None
+            if self._body.feed(data):
+                self._fail(self.refusal())
+        except HandshakeError as error:
+            self._fail(ProxyError(self._failure(str(error))))
+
+    async def wait(self) -> None:
+        """Return once the way is open."""
+        try:
+            await self._opened
+        except BaseException:
+            self._transport.abort()
+            raise
+
+    def refusal(self) -> ProxyError | None:
+        """What the proxy said instead of 2xx, with as much of the body as has come; None if it said nothing yet."""
+        info, body = self._info, self._body
+        if info is None or body is None:
+            return None
+        what = f"it answered {info.status} {info.reason}"
+        if info.status == 407:
+            what += "; give user and password in the proxy's URL" if self._proxy.userinfo is None else ""
+        return ProxyError(self._failure(what), info.status, info.headers, body.data)
+
+    def eof_received(self) -> bool:
+        """The proxy ended the connection."""
+        self._ended(None)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        self._ended(error)
+
+    def _ended(self, error: Exception | None) -> None:
+        if not self._opened.done():
+            failed = self.refusal()
+            if failed is None:
+                failed = ProxyError(self._failure("it ended the connection before it answered"))
+                failed.__cause__ = error or ConnectionResetError("the connection ended")
+            self._fail(failed)
+
+    def _fail(self, error: ProxyError | None) -> None:
+        if not self._opened.done():
+            assert error is not None
+            self._opened.set_exception(error)
+        self._transport.abort()
+
+    def _failure(self, what: str) -> str:
+        return _failure(self._url, self._proxy, what)
+
+
+async def through_socks(proxy: ProxyURL, url: WebSocketURL) -> socket.socket:
+    """A socket that the proxy has connected to the server."""
+    from python_socks import ProxyConnectionError, ProxyTimeoutError, ProxyType
+    from python_socks import ProxyError as Refused
+    from python_socks.async_.asyncio import Proxy
+
+    kind = ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5
+    user, password = proxy.userinfo or (None, None)
+    way = Proxy(kind, proxy.host, proxy.port, user, password, proxy.resolves)
+    try:
+        return await way.connect(url.host, url.port, timeout=_LONG)
+    except Refused as error:
+        raise ProxyError(_failure(url, proxy, f"it answered: {error}"), error.error_code or 0) from error
+    except ProxyTimeoutError:
+        raise
+    except (ProxyConnectionError, OSError) as error:
+        why = os.strerror(error.errno) if error.errno else error.strerror or str(error)
+        raise ProxyError(_failure(url, proxy, why)) from error
+    except ValueError as error:
+        # A name that does not fit into its answer or our question.
+        raise ProxyError(_failure(url, proxy, str(error))) from error
