@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._core.delivery import Callbacks
@@ -15,8 +15,11 @@ from .codes import CloseReason
 from .converters import default_converters
 from .policy import WebSocketPolicy
 from .receiving import Receiving
+from .streaming import send_stream
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from .extensions.base import AgreedExtension
     from .handshake import Agreement
     from .http.head import ResponseInfo
@@ -193,6 +196,19 @@ class WebSocketConnection(Receiving):
     def last_write(self) -> float | None:
         """When bytes were last sent, seconds since the epoch."""
         return _epoch(self._times()[3])
+
+    def send_stream(
+        self, pieces: Iterable[str | Buffer] | AsyncIterable[str | Buffer], *, text: bool | None = None
+    ) -> Awaitable[None]:
+        """Send one message in fragments (RFC 6455 §5.4) from an iterable or async iterable; to be awaited.
+
+        The pieces are all str (a text message) or all bytes-like (a binary one); *text* says
+        which where there may be none. What is sent meanwhile waits for its end, control
+        frames do not. Raises what the iterable raises, `TypeError` for other pieces, and
+        `ConnectionClosed`; if a part of the message has left by then, the connection is closed
+        with 1011, for its rest will never come. The same holds when it is cancelled.
+        """
+        return send_stream(self, pieces, text=text)
 
     @property
     def stats(self) -> dict[str, int]:

@@ -57,6 +57,13 @@ class ThreadSafeConnection(_ThreadSafe):
         """See `WebSocketConnection.send_serialized`."""
         return self._submit(self._target.send_serialized, value)
 
+    def send_stream(self, pieces: Any, *, text: bool | None = None) -> Handle[None]:
+        """See `WebSocketConnection.send_stream`; the loop's thread takes the pieces."""
+        return self._submit(self._send_stream, pieces, text)
+
+    def _send_stream(self, pieces: Any, text: bool | None) -> Any:
+        return self._target.send_stream(pieces, text=text)
+
     def receive(self) -> Handle[str | bytes]:
         """See `WebSocketConnection.receive`."""
         return self._submit(self._target.receive)

@@ -95,6 +95,8 @@ cdef class Closing(Sender):
         """Put our Close behind everything else (RFC 6455 §5.5.1) and wait for what follows from it."""
         self.close_sent = reason
         self._state = CLOSING
+        if self.stream is not None:
+            self.stream.cut(self.closed_error("send"))
         if not self.lost:
             self.outbox.put(0x88, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
             self.outbox.flush()

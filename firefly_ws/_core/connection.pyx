@@ -38,7 +38,7 @@ cdef class Connection(Closing):
         self.callbacks = callbacks
         self.is_client = is_client
         self.deflate = deflate
-        self.thread = PyThread_get_thread_ident()
+        self.thread = self.at_once = PyThread_get_thread_ident()
         self.outbox = Outbox(turn, is_client)
         if callbacks.pull:
             self._inbox = taker = Inbox(self)
@@ -167,6 +167,8 @@ cdef class Connection(Closing):
             wait = self.drained
             self.drained = None
             wait.fail(self.closed_error("send"))
+        if self.stream is not None:
+            self.stream.cut(self.closed_error("send"))
         pings = self.pings
         self.pings = None
         for wait, _ in (pings or {}).values():

@@ -14,6 +14,7 @@ cdef class Deflate:
     cdef object _decompressor             # with takeover: kept; without: during one message
 
     cdef bytes compress(self, object payload, Py_ssize_t size)
+    cdef object own_compressor(self)
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit)

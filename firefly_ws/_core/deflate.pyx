@@ -50,10 +50,7 @@ cdef class Deflate:
         if self.compress_if is not None and not self.compress_if(payload):
             return None
         if self.compress_takeover:
-            compressor = self._compressor
-            if compressor is None:
-                compressor = self._compressor = zlib.compressobj(
-                    self.level, zlib.DEFLATED, -self.compress_bits, self.mem_level)
+            compressor = self.own_compressor()
         else:
             compressor = _shared_compressor(self.level, self.compress_bits, self.mem_level)
         head = compressor.compress(payload)
@@ -61,6 +58,15 @@ cdef class Deflate:
         if head:
             tail = head + tail
         return tail[:-4]
+
+    cdef object own_compressor(self):
+        """One that no other connection uses: with takeover the connection's, else a new one."""
+        compressor = self._compressor
+        if compressor is None:
+            compressor = zlib.compressobj(self.level, zlib.DEFLATED, -self.compress_bits, self.mem_level)
+            if self.compress_takeover:
+                self._compressor = compressor
+        return compressor
 
     cdef bytes inflate(self, bytes data, Py_ssize_t limit):
         """Inflate a part of a message; no more than *limit* + 1 bytes come out (below zero: no limit)."""

@@ -18,6 +18,8 @@ cdef enum State:
 cdef class Sender(Delivery):
     cdef int _state                  # of State
     cdef unsigned long thread        # the loop's, the only one that may touch a connection
+    cdef unsigned long at_once       # the same, or 0 while a message in fragments holds back all others
+    cdef object stream               # that message's `Stream`, or None
     cdef Outbox outbox
     cdef Deflate deflate             # None: not agreed
     cdef Py_ssize_t high_water, low_water, max_write  # bytes; max_write below zero: none
@@ -32,6 +34,7 @@ cdef class Sender(Delivery):
     cdef double write_at             # monotonic seconds
 
     cdef object refuse(self, str doing)
+    cdef object not_now(self, int opcode, object data)
     cdef object send_str(self, str text)
     cdef object send_buffer(self, object data, int opcode)
     cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner)

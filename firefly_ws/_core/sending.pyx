@@ -85,8 +85,8 @@ cdef class Sender(Delivery):
     cdef object send_str(self, str text):
         cdef const char* data
         cdef Py_ssize_t size
-        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
-            self.refuse("send")
+        if self._state != OPEN or PyThread_get_thread_ident() != self.at_once:
+            return self.not_now(1, text)
         if PyUnicode_IS_COMPACT_ASCII(text):
             data = <const char*>PyUnicode_DATA(text)
             size = PyUnicode_GET_LENGTH(text)
@@ -96,8 +96,8 @@ cdef class Sender(Delivery):
 
     cdef object send_buffer(self, object data, int opcode):
         cdef Py_buffer view
-        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
-            self.refuse("send")
+        if self._state != OPEN or PyThread_get_thread_ident() != self.at_once:
+            return self.not_now(opcode, data)
         if PyBytes_CheckExact(data):
             return self.put(opcode, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data), data)
         try:
@@ -166,6 +166,17 @@ cdef class Sender(Delivery):
             raise RuntimeError(f"{doing}: the connection is not open yet")
         raise self.closed_error(doing)
 
+    cdef object not_now(self, int opcode, object data):
+        """Nothing can be sent, or a message in fragments is under way and this one waits for its end (§5.4)."""
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("send")
+        if opcode == 2 and not PyBytes_CheckExact(data):
+            try:
+                data = bytes(memoryview(data))
+            except (TypeError, BufferError) as error:
+                raise TypeError(f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}") from error
+        return self.stream.hold(opcode, data)
+
     cdef int check_thread(self, str doing) except -1:
         if PyThread_get_thread_ident() != self.thread:
             raise RuntimeError(f"{doing}: a connection belongs to its loop's thread; "
@@ -210,6 +221,10 @@ cdef class Sender(Delivery):
     def flush(self):
         """Resolves once everything sent before has been written; may be called after close, never raises for it."""
         self.check_thread("flush")
+        if self.stream is not None:
+            wait = self.stream.flush()
+            if wait is not None:
+                return wait
         self.outbox.flush()
         if not self.outbox.blocked:
             return _DONE
@@ -260,7 +275,7 @@ cdef class Sender(Delivery):
             wait = self.drained
             self.drained = None
             wait.resolve(None)
-            if self.hold & DRAINING:
+            if self.hold & DRAINING and (self.stream is None or self.stream.held_bytes <= self.high_water):
                 self.hold &= ~DRAINING
                 self.schedule()
         return 0
@@ -278,12 +293,12 @@ cdef class Sender(Delivery):
     @property
     def buffered_amount(self):
         """Bytes accepted by send and not yet taken by the operating system (int)."""
-        return self.outbox.buffered()
+        return self.outbox.buffered() + (0 if self.stream is None else self.stream.amount)
 
     @property
     def is_writable(self):
-        """Open, and below high water (bool)."""
-        return self._state == OPEN and self.drained is None
+        """Open, below high water, and no message in fragments is under way (bool)."""
+        return self._state == OPEN and self.drained is None and self.stream is None
 
     @property
     def bytes_written(self):

@@ -1,0 +1,167 @@
+"""Messages piece by piece over sockets: to ourselves and to the `websockets` library."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from judge import CONT, PING, PONG, TEXT
+from peers import eventually, ping
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from firefly_ws import ConnectionClosedError, PerMessageDeflate, http_client
+from firefly_ws._core.steps import Wait
+
+KIB, MIB = 1024, 1024 * 1024
+DEFLATE = pytest.mark.parametrize(
+    "extensions", [[], ["permessage-deflate"], [PerMessageDeflate(context_takeover=True)]], ids=["plain", "pmd", "kept"]
+)
+
+
+async def spaced(*pieces: Any) -> AsyncIterator[Any]:
+    """Pieces that come one after the other."""
+    for piece in pieces:
+        yield piece
+        await asyncio.sleep(0.002)
+
+
+async def accepted(net: Any, route: Any) -> tuple[Any, Any]:
+    """A server's connection, and its raw peer."""
+    server = await net.listen(route)
+    peer = await net.peer(server)
+    await eventually(lambda: server.connections)
+    (connection,) = server.connections
+    return connection, peer
+
+
+@DEFLATE
+async def test_a_stream_arrives_as_one_message_in_both_directions(net: Any, extensions: Any) -> None:  # K4
+    heard: list[Any] = []
+
+    async def back(text: str, connection: Any) -> None:
+        await connection.send_stream(spaced(*(text[at : at + 50_000] for at in range(0, len(text), 50_000))))
+
+    server = await net.listen(net.route().on_text(back).extensions(extensions))
+    connection = await net.connect(
+        server, lambda builder: builder.on_text(lambda text, _: heard.append(text)).extensions(extensions)
+    )
+    text = "".join(chr(0x20 + number % 0x3000) for number in range(150_000))
+    await connection.send_stream(spaced(text[:7], "", text[7:90_000], text[90_000:]))
+    connection.send("behind")
+    await eventually(lambda: len(heard) == 2)
+    assert heard == [text, "behind"]
+
+
+async def test_pings_pass_between_the_fragments_and_messages_wait(plain: Any) -> None:  # C5, K4
+    connection, peer = await accepted(plain, plain.route().discard())
+    gate = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "one"
+        await gate.wait()
+        yield "two"
+
+    task = asyncio.ensure_future(connection.send_stream(pieces()))
+    await eventually(lambda: connection.bytes_written)
+    waiting = connection.send("behind")
+    assert isinstance(waiting, Wait)
+    peer.write(ping(b"?"))
+    own = connection.ping(b"!")
+    seen = [await peer.frame() for _ in range(3)]
+    assert [one.opcode for one in seen] == [TEXT, PING, PONG]
+    gate.set()
+    await asyncio.gather(task, waiting)
+    seen = [await peer.frame() for _ in range(2)]
+    assert [tuple(one) for one in seen] == [(CONT, b"two"), (TEXT, b"behind")]
+    assert not own.done()
+
+
+async def test_a_peer_that_does_not_read_holds_the_source_back(net: Any) -> None:
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(500):
+            taken += 1
+            yield bytes(64 * KIB)
+
+    server = await net.listen(net.route().discard().write_high_water(256 * KIB), send_buffer=8 * KIB)
+    peer = await net.peer(server, receive_buffer=8 * KIB)
+    await eventually(lambda: server.connections)
+    (connection,) = server.connections
+    task = asyncio.ensure_future(connection.send_stream(pieces()))
+    await eventually(lambda: connection.buffered_amount > 256 * KIB)
+    await asyncio.sleep(0.03)
+    assert taken < 100
+    assert connection.buffered_amount < MIB
+    size = 0
+    while (one := await peer.frame()).payload:
+        size += len(one.payload)
+    assert one.opcode == CONT
+    await task
+    assert size == 500 * 64 * KIB
+
+
+async def test_a_source_that_fails_ends_the_connection_on_both_sides(net: Any) -> None:  # C8
+    ended: list[Any] = []
+
+    async def fails(connection: Any) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"some"
+            await asyncio.sleep(0.002)
+            raise LookupError("no more")
+
+        try:
+            await connection.send_stream(pieces())
+        except LookupError as error:
+            ended.append(error)
+        with pytest.raises(ConnectionClosedError):
+            connection.send("more")
+
+    server = await net.listen(net.route().on_accept(fails).on_error(lambda connection, error: ended.append(error)))
+    connection = await net.connect(server, lambda builder: builder.on_binary(lambda data, _: ended.append(data)))
+    assert (await connection.wait_closed()).code == 1011
+    await eventually(lambda: len(ended) == 2)
+    assert ended[0] is ended[1]
+
+
+async def test_from_another_thread(plain: Any) -> None:
+    heard: list[str] = []
+    server = await plain.listen(plain.route().on_text(lambda text, _: heard.append(text)))
+    connection = await plain.connect(server, lambda builder: builder.discard())
+    await asyncio.to_thread(lambda: connection.threadsafe.send_stream(["a", "b"]).result(5))
+    await eventually(lambda: heard == ["ab"])
+
+
+@DEFLATE
+async def test_websockets_receives_our_stream_piece_by_piece(plain: Any, extensions: Any) -> None:
+    pieces: list[Any] = []
+    done = asyncio.Event()
+
+    async def handler(theirs: ServerConnection) -> None:
+        async for piece in theirs.recv_streaming():
+            pieces.append(piece)
+        pieces.append(await theirs.recv())
+        done.set()
+
+    async with serve(handler, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = await http_client().ws("127.0.0.1", port, "/").extensions(extensions).discard().connect()
+        await connection.send_stream(spaced("one " * 30, "two " * 30, "three"))
+        connection.send("whole")
+        await asyncio.wait_for(done.wait(), 5)
+        await connection.close()
+    assert len(pieces) > 3
+    assert "".join(pieces) == "one " * 30 + "two " * 30 + "threewhole"
+
+
+async def test_a_websockets_client_gets_our_stream(plain: Any) -> None:
+    async def send(connection: Any) -> None:
+        await connection.send_stream(spaced(b"one", b"two" * 30_000))
+
+    server = await plain.listen(plain.route().on_accept(send))
+    async with connect(f"ws://127.0.0.1:{server.port}/", proxy=None) as theirs:
+        assert await theirs.recv() == b"one" + b"two" * 30_000
