@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Generator
 from typing import Any, cast
+from urllib.parse import unquote
 
 from firefly_ws._core.protocol import Protocol
 from firefly_ws.client_builder import HttpClient, WebSocketClient
@@ -124,7 +125,7 @@ class Connecting:
         try:
             self.connection = await self._upgrade(server)
         except BaseException:
-            await self._end_server()
+            await self.end_server()
             raise
         return self.connection
 
@@ -153,22 +154,38 @@ class Connecting:
         self.accepted = cast(WebSocketConnection, protocol.connection)
         return connection
 
-    async def _end_server(self) -> None:
+    @property
+    def path(self) -> str:
+        """The path that is asked for, as the server sees it."""
+        return unquote(self._target.url.target.partition("?")[0])
+
+    @property
+    def server(self) -> MemoryServer:
+        """The server connected to, begun by us or not."""
+        server = self._server or self._given
+        assert isinstance(server, MemoryServer)
+        return server
+
+    async def end_server(self) -> None:
+        """Close the server, if it is one of our own."""
         if self._server is not None:
-            await self._server.close(grace=0)
+            await self._server.close(grace=0 if self.connection is None else 10)
+
+    async def heard(self) -> None:
+        """Return once the server's end has learnt that its peer has gone, or will not: it learns it from the link."""
+        assert self.accepted is not None
+        ended = asyncio.ensure_future(self.accepted.wait_closed())
+        await asyncio.wait({ended}, timeout=0 if self._link.to_server.is_held else LISTENS)
 
     async def __aenter__(self) -> WebSocketConnection:
         return await self._connect()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         assert self.connection is not None
-        assert self.accepted is not None
         await self.connection.__aexit__(kind, error, trace)
         if self._server is not None:
-            # It learns from the link that its peer has gone, as it would from a socket; if it listens.
-            heard = asyncio.ensure_future(self.accepted.wait_closed())
-            await asyncio.wait({heard}, timeout=0 if self._link.to_server.is_held else LISTENS)
-            await self._server.close()
+            await self.heard()
+            await self.end_server()
 
 
 def connect_in_memory(

@@ -94,8 +94,9 @@ class Flow:
     def cut(self, after: int = 0, *, reset: bool = False) -> Self:
         """Cut the connection, both ways, once *after* more bytes have arrived here.
 
-        Both ends see the end of the stream, or, with *reset*, `ConnectionResetError`. What
-        is in flight is lost, and what is written afterwards goes nowhere.
+        Both ends see the end of the stream, or, with *reset*, `ConnectionResetError`, also
+        where the flow was held. What is in flight is lost, and what is written afterwards
+        goes nowhere.
         """
         if isinstance(after, bool) or not isinstance(after, int):
             raise TypeError(f"cut(after={after!r}): must be a number of bytes")
@@ -153,6 +154,7 @@ class Flow:
 
     def _sever(self) -> None:
         self._severed = self._ended = True
+        self._held = False  # both ends are to see it
         self._flight.clear()
         self._size = 0
         self._unschedule()

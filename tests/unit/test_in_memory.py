@@ -19,6 +19,7 @@ from firefly_ws import (
     HandshakeError,
     PerMessageDeflate,
     Response,
+    Server,
     TextFrame,
     WebSocketConnectionException,
     http_client,
@@ -414,6 +415,16 @@ def end_of(connection: Any) -> Any:
 def test_a_bad_argument_is_refused_by_the_call_that_got_it(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_server_on_sockets_is_not_connected_to_in_memory(run: Run) -> None:
+    async def main() -> None:
+        server = Server(http_server(), asyncio.get_running_loop(), "a socket")
+        with pytest.raises(TypeError, match="listens on sockets"):
+            connect_in_memory(server)  # type: ignore[arg-type]
+        assert "ws://in-memory/echo" in repr(connect_in_memory(echo(), "/echo"))
+
+    run(main)
 
 
 def test_wss_is_believed_and_not_encrypted(run: Run) -> None:

@@ -108,6 +108,39 @@ def test_delay_keeps_the_order_of_what_was_written(run: Run) -> None:
     run(main)
 
 
+def test_a_delay_in_seconds_holds_for_each_write_and_0_ends_it(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        link = Link().delay(0.005)
+        near, far = await pair(link)
+        began = loop.time()
+        near.transport.write(b"a")
+        while not far.got:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert loop.time() - began >= 0.005
+        link.delay(0)
+        near.transport.write(b"b")
+        await turns()
+        assert far.got == b"ab"
+
+    run(main)
+
+
+def test_an_end_that_pauses_gets_nothing_more_though_it_was_on_its_way(run: Run) -> None:
+    async def main() -> None:
+        near, far = await pair()
+        near.transport.write(b"x")
+        far.transport.pause_reading()
+        far.transport.pause_reading()
+        await turns()
+        assert far.got == b""
+        far.transport.resume_reading()
+        await turns()
+        assert far.got == b"x"
+
+    run(main)
+
+
 def test_what_is_held_arrives_when_it_is_released(run: Run) -> None:
     async def main() -> None:
         link = Link()
@@ -140,6 +173,18 @@ def test_change_sees_each_piece_and_may_replace_or_lose_it(run: Run) -> None:
         near.transport.write(b"aabbcc")
         await turns(6)
         assert (seen, far.got) == ([b"aa", b"bb", b"cc"], b"aaXX")
+
+    run(main)
+
+
+def test_a_cut_is_seen_though_the_link_is_held(run: Run) -> None:
+    async def main() -> None:
+        link = Link().hold()
+        near, far = await pair(link)
+        near.transport.write(b"lost")
+        link.cut()
+        await turns(5)
+        assert (near.heard, far.heard, far.got) == (["eof", "lost"], ["eof", "lost"], b"")
 
     run(main)
 

@@ -1,0 +1,143 @@
+"""A conversation with a server as a test's ``async with``: frames in and out, and the server's errors at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from firefly_ws.client_builder import WebSocketClient
+from firefly_ws.errors import ConnectionClosed, HandshakeError, WebSocketException
+from firefly_ws.server_builder import HttpServer, WebSocketRoute
+
+from .in_memory import Connecting, MemoryServer, connect_in_memory
+from .links import Link
+
+if TYPE_CHECKING:
+    from firefly_ws.connection import WebSocketConnection
+    from firefly_ws.session import Incoming, Outgoing
+
+__all__ = ["Conversation", "conversation"]
+
+
+class Conversation:
+    """What `conversation` returns, to be entered once with ``async with``."""
+
+    def __init__(self, connecting: Connecting, grace: float | None) -> None:
+        self._connecting = connecting
+        self._grace = grace
+        self._errors = _Errors()
+
+    @property
+    def connection(self) -> WebSocketConnection:
+        """The client's end (`WebSocketConnection`), for all that is not sending and receiving."""
+        if self._connecting.connection is None:
+            raise RuntimeError("the conversation has not begun: enter it with 'async with'")
+        return self._connecting.connection
+
+    @property
+    def accepted(self) -> WebSocketConnection:
+        """The server's end (`WebSocketConnection`)."""
+        if self._connecting.accepted is None:
+            raise RuntimeError("the conversation has not begun: enter it with 'async with'")
+        return self._connecting.accepted
+
+    async def __aenter__(self) -> tuple[Incoming, Outgoing]:
+        self._errors.begin()
+        try:
+            connection = await self._connecting.__aenter__()
+        except BaseException as error:
+            self._errors.end()
+            raised = self._errors.of(self._connecting.path)
+            if isinstance(error, HandshakeError) and raised:
+                # The server answered 500 and did not say why: it is here.
+                raise raised[0] from error
+            raise
+        try:
+            return connection.incoming, connection.outgoing
+        except BaseException as error:
+            await self._end(type(error), error)
+            raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        late = await self._end(kind, error)
+        raised = self._errors.of(self.accepted)
+        unlogged = self.accepted.error
+        if unlogged is not None and unlogged not in raised and not isinstance(unlogged, (WebSocketException, OSError)):
+            raised.append(unlogged)  # logging is switched off
+        if late:
+            raised.append(TimeoutError(f"a callback still ran, grace={self._grace} seconds behind the end"))
+        if not raised:
+            return
+        cause = raised[0] if len(raised) == 1 else BaseExceptionGroup("the server's callbacks raised", raised)
+        if error is None or isinstance(error, (ConnectionClosed, TimeoutError)):
+            # A closed connection, or one that stays silent, is what a test sees of an error of the server.
+            raise cause from error
+        error.add_note(f"the server's callbacks raised, too: {raised!r}")
+
+    async def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> bool:
+        """Close, and wait for the server's callbacks; whether one had to be cancelled."""
+        connecting, accepted = self._connecting, self.accepted
+        server = connecting.server
+        try:
+            await self.connection.__aexit__(kind, error, None)
+            await connecting.heard()
+            if not accepted.is_closed:
+                accepted.terminate()  # it does not read, or the network is silent
+            ended = asyncio.ensure_future(server.callbacks_ended(accepted))
+            _, late = await asyncio.wait({ended}, timeout=self._grace)
+            if late:
+                accepted._cancel_callbacks()
+                await ended
+            await connecting.end_server()
+        finally:
+            self._errors.end()
+        return bool(late)
+
+
+class _Errors(logging.Filter):
+    """What the library logs with an exception meanwhile, and whom it says it of. Hides nothing from other handlers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: list[tuple[Any, BaseException]] = []
+
+    def begin(self) -> None:
+        logging.getLogger("firefly_ws").addFilter(self)
+
+    def end(self) -> None:
+        logging.getLogger("firefly_ws").removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None and isinstance(record.args, tuple) and record.args:
+            self._found.append((record.args[0], record.exc_info[1]))
+        return True
+
+    def of(self, subject: object) -> list[BaseException]:
+        return [error for whose, error in self._found if whose == subject]
+
+
+def conversation(
+    server: HttpServer | WebSocketRoute | MemoryServer,
+    client: str | WebSocketClient = "/",
+    *,
+    link: Link | None = None,
+    grace: float | None = 10,
+) -> Conversation:
+    """Talk to *server* without a socket: ``async with conversation(server, "/echo") as (incoming, outgoing)``.
+
+    ``incoming`` gives what the server sends as Frames (``receive()``, ``async for``),
+    ``outgoing`` takes what is sent to it (``send``). *server*, *client* and *link* are
+    those of `connect_in_memory`; the client's builder has no message callback. At the end
+    the connection closes with 1000, or with 1011 if an exception leaves the block, and
+    the server's callbacks are waited for, *grace* seconds (``None``: for ever) before they
+    are cancelled. What they raised is raised there: one error as it is, several as a
+    group, one that had to be cancelled as ``TimeoutError``. If the block ends with
+    `ConnectionClosed` or ``TimeoutError``, the server's error takes its place; to any other
+    exception it is added as a note. ``TypeError`` and ``ValueError`` for other arguments.
+    """
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, (int, float))):
+        raise TypeError(f"grace={grace!r} must be a number of seconds, or None to wait for ever")
+    if grace is not None and not grace >= 0:
+        raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
+    return Conversation(connect_in_memory(server, client, link=link), grace)
