@@ -36,24 +36,23 @@ async def test_both_ends_know_id_url_addresses_and_each_other(net: Any) -> None:
 
 
 async def test_times_follow_what_happens_and_bytes_are_counted_as_on_the_wire(net: Any) -> None:  # F10
-    before = time.time()
     server = await net.listen(net.route().on_text(lambda data, connection: connection.send(data)))
     got = asyncio.Event()
     connection = await net.connect(server, lambda builder: builder.extensions([]).on_text(lambda *_: got.set()))
     (accepted,) = server.connections
-    assert before - 0.1 <= connection.open_time <= time.time() + 0.1
     assert connection.close_time is None
-    opened = connection.open_time, accepted.bytes_read
+    before = accepted.bytes_read
     connection.send("x" * 100)
     await got.wait()
     # A head of 2 bytes, and the client's mask of 4.
-    assert accepted.bytes_read - opened[1] == connection.bytes_written == 106
+    assert accepted.bytes_read - before == connection.bytes_written == 106
     assert connection.bytes_read == accepted.bytes_written == 102
-    assert connection.last_write >= opened[0] - 0.001
-    assert connection.last_read >= connection.last_write - 0.001
     await connection.close()
-    assert connection.close_time >= connection.last_read - 0.001
-    assert connection.open_time == pytest.approx(opened[0], abs=0.01)
+    opened, ended, read, written = connection._times()
+    assert 0 < opened <= written <= read <= ended
+    # Shown as seconds since the epoch; the two clocks are read one behind the other, on a machine that may be busy.
+    for shown in (connection.open_time, connection.last_write, connection.last_read, connection.close_time):
+        assert shown == pytest.approx(time.time(), abs=60)
     assert connection.stats["messages_sent"] == connection.stats["messages_received"] == 1
 
 
