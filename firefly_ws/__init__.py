@@ -30,6 +30,9 @@ from .errors import (
     WebSocketConnectionException,
     WebSocketException,
 )
+from .extensions.base import AgreedExtension, Extension, ExtensionCodec
+from .extensions.deflate_frame import DeflateFrame
+from .extensions.fragment import Fragment
 from .extensions.permessage_deflate import PerMessageDeflate
 from .http.request import Request
 from .http.response import Response
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DONE",
+    "AgreedExtension",
     "BinaryFrame",
     "Capability",
     "CloseCode",
@@ -55,8 +59,12 @@ __all__ = [
     "ContinuationFrame",
     "Converter",
     "ConverterNotFound",
+    "DeflateFrame",
     "DeserializeError",
     "Done",
+    "Extension",
+    "ExtensionCodec",
+    "Fragment",
     "Frame",
     "FrameTooBig",
     "HandshakeError",

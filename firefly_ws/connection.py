@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._core.chain import Chain
+from ._core.deflate import Deflate
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
 from ._core.outbox import Turn
@@ -85,10 +87,10 @@ class WebSocketConnection(Receiving):
         response: ResponseInfo | None = None,
         addresses: tuple[Any, Any] = (None, None),
     ) -> None:
-        deflate = None
-        for extension in agreement.extensions:
-            deflate = extension.codec(is_client, limits.policy.compression_threshold)
-        super().__init__(limits, callbacks, steps, turn, is_client, deflate)
+        deflate = chain = None
+        if agreement.extensions:
+            deflate, chain = _coding(agreement.extensions, is_client, limits.policy.compression_threshold)
+        super().__init__(limits, callbacks, steps, turn, is_client, deflate, chain)
         self.id = next(_ids)
         self.policy = limits.policy
         self.request = request
@@ -253,6 +255,20 @@ class WebSocketConnection(Receiving):
     def abort(self) -> None:
         """End TCP now."""
         self.terminate()
+
+
+def _coding(
+    extensions: tuple[AgreedExtension, ...], is_client: bool, threshold: int | None
+) -> tuple[Deflate | None, Chain | None]:
+    """What the core does with frames: permessage-deflate by itself, anything else as a chain."""
+    links = [
+        (str(extension), extension.rsv, codec)
+        for extension in extensions
+        if (codec := extension.codec(is_client, threshold)) is not None
+    ]
+    if len(links) == 1 and type(links[0][2]) is Deflate:
+        return links[0][2], None
+    return None, Chain(links) if links else None
 
 
 def _epoch(monotonic: float) -> float | None:

@@ -187,9 +187,11 @@ class ConnectionOptions:
         return self._changed()
 
     def extensions(self, extensions: Iterable[str | Extension]) -> Self:
-        """Negotiate these, in this order: names as ``"permessage-deflate"``, or objects as `PerMessageDeflate`.
+        """Negotiate these: names as ``"permessage-deflate"`` or ``"fragment;maxLength=1024"``, or objects.
 
-        Raises ``ValueError`` for a name nobody knows.
+        Those agreed on form a chain: what is sent passes them in the order that the client
+        listed, what comes in the other way round. Raises ``ValueError`` for a name nobody
+        knows, or that is listed twice.
         """
         self._extensions = check_extensions(extensions)
         return self._changed()
@@ -369,10 +371,15 @@ def _check_policy(policy: object) -> WebSocketPolicy:
 
 
 def check_extensions(extensions: Iterable[str | Extension]) -> tuple[Extension, ...]:
-    """*extensions* as objects; ``ValueError`` for a name nobody knows."""
+    """*extensions* as objects; ``ValueError`` for a name nobody knows, or that is listed twice."""
     if isinstance(extensions, str) or not isinstance(extensions, Iterable):
         raise TypeError(f"extensions={extensions!r} must be a list of names or objects, as [{extensions!r}]")
-    return tuple(resolve(extension) for extension in extensions)
+    checked = tuple(resolve(extension) for extension in extensions)
+    names = [extension.name for extension in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"extensions={names!r} has {name!r} twice; one object may make several offers")
+    return checked
 
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

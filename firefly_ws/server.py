@@ -348,28 +348,28 @@ class ServerHandshake(asyncio.Protocol):
                 select_extensions=route.extension_hook,
                 origins=self._origins(route),
             )
+            connection = WebSocketConnection(
+                server,
+                settings.limits,
+                settings.callbacks,
+                server._steps,
+                server._turn,
+                agreement,
+                request,
+                is_client=False,
+                is_secure=self._secure,
+                addresses=(request.remote_address, _sockname(transport)),
+            )
         except Refused as refusal:
             self._refuse(refusal.response, refusal.reason)
             return
         except Exception:
-            _log.exception("the handshake for %s failed in a selector, or in a route's options", request.path)
-            self._refuse(Response(500, "Internal Server Error\n"), "a selector or an option raised")
+            _log.exception("the handshake for %s failed in a selector, an extension or an option", request.path)
+            self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
             return
         self._leave()
         transport.write(agreement.head)
         agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
-        connection = WebSocketConnection(
-            server,
-            settings.limits,
-            settings.callbacks,
-            server._steps,
-            server._turn,
-            agreement,
-            request,
-            is_client=False,
-            is_secure=self._secure,
-            addresses=(request.remote_address, _sockname(transport)),
-        )
         server._connections.add(connection)
         server._opened += 1
         Protocol(connection).open(transport, head.rest)

@@ -9,6 +9,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
     OPEN        Close came, callbacks ended  send Close, CLOSING, server: close TCP, client: await EOF
     OPEN        EOF came, callbacks ended    CLOSING, close TCP
     OPEN        a rule is broken             (behind the messages before it) send Close, CLOSING, linger
+    OPEN        an extension failed          the same, with 1011
     OPEN        a callback raised            as close(1011)
     CLOSING     the peer's Close came        server: close TCP, client: await EOF
     CLOSING     EOF came                     close TCP
@@ -28,6 +29,7 @@ import logging
 
 from ..codes import CloseCode, CloseReason
 from .frames import close_payload
+from ..errors import ProtocolError
 
 cdef object _log = logging.getLogger("firefly_ws")
 
@@ -125,7 +127,10 @@ cdef class Closing(Sender):
             if self.ending != ENDED_TCP:
                 self.start_timer()
         elif self.terminal == RULE_BROKEN:
-            code, text = self.error.code, self.error.close_text
+            # An extension that failed is our own fault, and the peer is not told why.
+            code, text = CloseCode.INTERNAL_ERROR, ""
+            if isinstance(self.error, ProtocolError):
+                code, text = self.error.code, self.error.close_text
             self.send_close(close_payload(code, text), CloseReason(code, text))
         return 0
 

@@ -2,6 +2,7 @@ from collections.abc import Collection
 
 from firefly_ws.codes import ConnectionState
 
+from .chain import Chain
 from .closing import Closing
 from .deflate import Deflate
 from .delivery import Callbacks
@@ -19,6 +20,7 @@ class Connection(Closing):
         turn: Turn,
         is_client: bool,
         deflate: Deflate | None = None,
+        chain: Chain | None = None,
     ) -> None: ...
     @property
     def _inbox(self) -> Inbox | None: ...

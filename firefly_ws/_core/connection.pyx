@@ -1,6 +1,7 @@
 # cython: language_level=3
 """The connection: its beginning, the errors of callbacks, its last callbacks. One class for both ends."""
 
+from .chain cimport Chain, ChainIn, ChainOut
 from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING, Closing
 from .deflate cimport Deflate
 from .delivery cimport DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
@@ -30,21 +31,29 @@ cdef class Connection(Closing):
     """One WebSocket connection; made by `server` and `client`, which know what a user may see of it."""
 
     def __init__(self, Limits limits not None, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
-                 Deflate deflate=None):
+                 Deflate deflate=None, Chain chain=None):
         cdef FrameSink sink
         cdef MessageSink taker = self
+        cdef int claimed = 0 if deflate is None else 0x40
         self.loop = steps.loop
         self.steps = steps
         self.callbacks = callbacks
         self.is_client = is_client
         self.deflate = deflate
         self.thread = self.at_once = PyThread_get_thread_ident()
-        self.outbox = Outbox(turn, is_client)
         if callbacks.pull:
             self._inbox = taker = Inbox(self)
         self.messages = Messages(taker, limits, deflate)
-        sink = self.messages if callbacks.frame is None else FrameTap(self.messages, self)
-        self.parser = Parser(sink, not is_client, 0x70 if deflate is None else 0x30, limits.frame)
+        sink = self.messages
+        if chain is None:
+            self.outbox = Outbox(turn, is_client)
+        else:
+            claimed = chain.claimed
+            self.outbox = ChainOut(turn, is_client, chain, self, limits.max_write)
+            sink = ChainIn(self.messages, self, chain)
+        if callbacks.frame is not None:
+            sink = FrameTap(sink, self)
+        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, limits.frame)
         self.max_messages = limits.queue_messages
         self.max_bytes = limits.queue_bytes
         self.high_water = limits.high_water

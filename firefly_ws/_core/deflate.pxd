@@ -1,4 +1,6 @@
-"""permessage-deflate's codec."""
+"""The codecs of permessage-deflate and deflate-frame."""
+
+from .frames cimport Frame
 
 
 cdef class Deflate:
@@ -12,9 +14,17 @@ cdef class Deflate:
     cdef object compress_if               # callable(payload) -> bool, or None
     cdef object _compressor               # with takeover: our own, made when first needed
     cdef object _decompressor             # with takeover: kept; without: during one message
+    cdef bint packing                     # within a chain: the message being sent is compressed
+    cdef bint unpacking                   # so is the one being received
 
     cdef bytes compress(self, object payload, Py_ssize_t size)
     cdef object own_compressor(self)
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit)
+    cdef bytes pack(self, object payload)
+    cdef bytes unpack(self, Frame frame, object limit, bint final)
+
+
+cdef class FrameDeflate(Deflate):
+    pass

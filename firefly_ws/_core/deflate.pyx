@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Compressing and inflating the payload of one message, RFC 7692 §7.2; knows neither frames nor negotiation.
+"""Compressing and inflating, RFC 7692 §7.2: payloads of messages, and in a chain frame by frame; no negotiation.
 
 Without context takeover an idle connection costs nothing: all connections of a
 thread that agreed on the same parameters share one compressor, which a full
@@ -10,7 +10,9 @@ is never shared: its window would let one peer read what another one sent.
 import threading
 import zlib
 
-from ..errors import InvalidPayload
+from .frames cimport Frame, wire_frame
+
+from ..errors import InvalidPayload, ProtocolError
 
 cdef enum:
     SMALL = 1024
@@ -43,12 +45,16 @@ cdef class Deflate:
 
     cdef bytes compress(self, object payload, Py_ssize_t size):
         """The compressed payload (bytes-like in, its tail cut), or None where it goes as it is."""
-        cdef object compressor
-        cdef bytes head, tail
         if size < self.threshold:
             return None
         if self.compress_if is not None and not self.compress_if(payload):
             return None
+        return self.pack(payload)[:-4]
+
+    cdef bytes pack(self, object payload):
+        """The compressed payload, flushed: it ends with the tail."""
+        cdef object compressor
+        cdef bytes head, tail
         if self.compress_takeover:
             compressor = self.own_compressor()
         else:
@@ -57,7 +63,7 @@ cdef class Deflate:
         tail = compressor.flush(_SYNC if self.compress_takeover else _FULL)
         if head:
             tail = head + tail
-        return tail[:-4]
+        return tail
 
     cdef object own_compressor(self):
         """One that no other connection uses: with takeover the connection's, else a new one."""
@@ -103,6 +109,65 @@ cdef class Deflate:
             out += inflater.decompress(piece, limit - len(out) + 1 if limit >= 0 else 0)
             at += len(piece) - len(inflater.unused_data)
         return bytes(out)
+
+    # ---- frame by frame: an `ExtensionCodec` -----------------------------------------------------------------------
+
+    def encode(self, Frame frame not None):
+        """RFC 7692 §6.1: RSV1 on a message's first frame, the tail cut off its last.
+
+        A message in fragments is compressed or not by the size of its first. Every fragment is
+        flushed, so that a shared compressor may serve other connections before the next one.
+        """
+        cdef bytes payload = frame.payload
+        cdef bytes packed
+        if frame.opcode:
+            self.packing = len(payload) >= self.threshold and (
+                self.compress_if is None or bool(self.compress_if(payload)))
+        if not self.packing:
+            return (frame,)
+        packed = self.pack(payload)
+        if frame._first & 0x80:
+            packed = packed[:-4]
+        return (wire_frame(frame._first | frame.opcode | (0x40 if frame.opcode else 0), packed),)
+
+    def decode(self, Frame frame not None, object limit):
+        """RFC 7692 §6.2. More than *limit* bytes are not inflated to their end: who asked refuses them."""
+        if frame.opcode:
+            self.unpacking = frame._first & 0x40 != 0
+        elif frame._first & 0x40:
+            raise ProtocolError("RSV1 is set on a continuation frame (RFC 7692 §6.1)")
+        if not self.unpacking:
+            return (frame,)
+        return (wire_frame(frame._first & ~0x40 | frame.opcode, self.unpack(frame, limit, frame._first & 0x80)),)
+
+    cdef bytes unpack(self, Frame frame, object limit, bint final):
+        cdef Py_ssize_t most = -1 if limit is None else limit
+        cdef bytes out = self.inflate(frame.payload, most)
+        if final and not 0 <= most < len(out):
+            out += self.finish(-1 if most < 0 else most - len(out))
+        return out
+
+
+cdef class FrameDeflate(Deflate):
+    """deflate-frame's codec: as permessage-deflate's, but each frame for itself, its tail cut and RSV1 set.
+
+    draft-tyoshino-hybi-websocket-perframe-deflate-06 §5. With takeover the window lives
+    on from frame to frame.
+    """
+
+    def encode(self, Frame frame not None):
+        """Compress one frame, fragment or not."""
+        cdef bytes payload = frame.payload
+        cdef bytes packed = self.compress(payload, len(payload))
+        if packed is None:
+            return (frame,)
+        return (wire_frame(frame._first | frame.opcode | 0x40, packed),)
+
+    def decode(self, Frame frame not None, object limit):
+        """Inflate one frame, if it has RSV1; *limit* as in `Deflate.decode`."""
+        if not frame._first & 0x40:
+            return (frame,)
+        return (wire_frame(frame._first & ~0x40 | frame.opcode, self.unpack(frame, limit, True)),)
 
 
 cdef object _shared_compressor(int level, int bits, int mem_level):

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from typing_extensions import Buffer
 
@@ -31,6 +31,15 @@ class Frame:
     def rsv3(self) -> bool: ...
     @property
     def is_control(self) -> bool: ...
+    def replace(
+        self,
+        *,
+        payload: str | Buffer | None = None,
+        fin: bool | None = None,
+        rsv1: bool | None = None,
+        rsv2: bool | None = None,
+        rsv3: bool | None = None,
+    ) -> Self: ...
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...

@@ -70,6 +70,20 @@ cdef class Frame:
         """Close, Ping or Pong."""
         return self.opcode >= 8
 
+    def replace(self, *, object payload=None, object fin=None, object rsv1=None, object rsv2=None, object rsv3=None):
+        """A copy with some fields changed, as an extension makes them; the checks of the constructor hold."""
+        cdef object kind = _KINDS[self.opcode]
+        cdef Frame frame = <Frame>kind.__new__(kind)
+        frame._fill(
+            self.opcode,
+            self.payload if payload is None else payload,
+            self._first & 0x80 if fin is None else fin,
+            self._first & 0x40 if rsv1 is None else rsv1,
+            self._first & 0x20 if rsv2 is None else rsv2,
+            self._first & 0x10 if rsv3 is None else rsv3,
+        )
+        return frame
+
     def __len__(self):
         return len(self.payload)
 

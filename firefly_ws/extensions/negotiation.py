@@ -26,12 +26,28 @@ def server_answer(extensions: tuple[Extension, ...], offer: str) -> Agreed:
     a remembered answer costs 0.2 µs instead of 9.
     """
     if len(offer) <= _LONGEST_KEPT:
-        return _remembered(extensions, offer)
+        try:
+            return _remembered(extensions, offer)
+        except TypeError:
+            if _is_hashable(extensions):
+                raise
+            # A user's own, a dataclass for example: asked each time.
     return _negotiate(extensions, parse_items(offer))
 
 
+def _is_hashable(extensions: tuple[Extension, ...]) -> bool:
+    try:
+        hash(extensions)
+    except TypeError:
+        return False
+    return True
+
+
 def server_select(extensions: tuple[Extension, ...], offer: str, select: ExtensionSelector) -> Agreed:
-    """The same with ``select`` choosing among the offers and ordering them."""
+    """The same with ``select`` choosing among the offers and ordering them.
+
+    Raises `ValueError` for a choice that was not offered, and for two that exclude each other.
+    """
     offers = parse_items(offer)
     chosen = select(tuple(offers))
     if chosen is None:
@@ -44,23 +60,27 @@ def server_select(extensions: tuple[Extension, ...], offer: str, select: Extensi
         if not matching:
             raise ValueError(f"on_extension_select chose {choice!s}, which was not offered")
         picked += matching
-    return _negotiate(extensions, picked)
+    return _negotiate(extensions, picked, chosen=True)
 
 
-def _negotiate(extensions: tuple[Extension, ...], offers: list[Item]) -> Agreed:
+def _negotiate(extensions: tuple[Extension, ...], offers: list[Item], *, chosen: bool = False) -> Agreed:
     configured = {extension.name: extension for extension in extensions}
     agreed: list[AgreedExtension] = []
-    rsv = 0
     for item in offers:
         extension = configured.get(item.name)
         if extension is None:
             continue
         answer = extension.answer(item.params)
-        # Two extensions cannot both own a reserved bit: the earlier, preferred one keeps it (RFC 7692 §5.1).
-        if answer is None or rsv & answer.rsv:
+        if answer is None:
+            continue
+        _check_made(extension, "answer", answer)
+        # Of two that exclude each other the earlier, preferred one stays (RFC 7692 §5.1).
+        clash = why_not(agreed, answer)
+        if clash is not None:
+            if chosen:
+                raise ValueError(f"on_extension_select chose extensions that exclude each other: {clash}")
             continue
         agreed.append(answer)
-        rsv |= answer.rsv
         # An extension is agreed on once; its further offers were alternatives.
         del configured[item.name]
     if not agreed:
@@ -69,13 +89,53 @@ def _negotiate(extensions: tuple[Extension, ...], offers: list[Item]) -> Agreed:
     return Agreed(tuple(agreed), b"Sec-WebSocket-Extensions: %s\r\n" % value.encode("ascii"))
 
 
+def why_not(before: Iterable[AgreedExtension], extension: AgreedExtension) -> str | None:
+    """Why *extension* cannot follow those *before* in a chain: a sentence that names both, or ``None``."""
+    for other in before:
+        common = other.rsv & extension.rsv
+        if common:
+            bits = " and ".join(f"RSV{4 - bit.bit_length()}" for bit in (4, 2, 1) if bit & common)
+            return f"{other.name!r} and {extension.name!r} both claim {bits}, which can mean one thing only"
+        if extension.cuts_frames and other.per_frame:
+            return (
+                f"{extension.name!r} cuts frames that {other.name!r} must get back whole; "
+                f"{extension.name!r} goes before {other.name!r}"
+            )
+    return None
+
+
+def _check_made(extension: Extension, method: str, made: object) -> None:
+    if not isinstance(made, AgreedExtension):
+        raise TypeError(
+            f"{method}() of the extension {extension.name!r} returned {made!r}; it must return an AgreedExtension"
+        )
+    if made.name != extension.name:
+        raise ValueError(f"{method}() of the extension {extension.name!r} returned one named {made.name!r}")
+
+
 @lru_cache(maxsize=256)
 def _remembered(extensions: tuple[Extension, ...], offer: str) -> Agreed:
     return _negotiate(extensions, parse_items(offer))
 
 
 def client_offer(extensions: Sequence[Extension]) -> str:
-    """The value of a client's Sec-WebSocket-Extensions; empty to send none."""
+    """The value of a client's Sec-WebSocket-Extensions; empty to send none.
+
+    Raises `ValueError` for an order that no server can agree to. Two that claim one reserved bit
+    are alternatives, of which a server picks one.
+    """
+    before: list[AgreedExtension] = []
+    for extension in extensions if len(extensions) > 1 else ():
+        # What our own server would answer: it tells what the extension does with frames.
+        answer = next((made for params in extension.offers() if (made := extension.answer(params)) is not None), None)
+        if answer is None:
+            continue
+        _check_made(extension, "answer", answer)
+        for other in before:
+            clash = None if other.rsv & answer.rsv else why_not((other,), answer)
+            if clash is not None:
+                raise ValueError(f"extensions in an order that cannot work: {clash}")
+        before.append(answer)
     return format_items((extension.name, params) for extension in extensions for params in extension.offers())
 
 
@@ -83,13 +143,12 @@ def client_verify(extensions: Sequence[Extension], answer: str) -> tuple[AgreedE
     """Check a server's answer against what was offered.
 
     Raises `ValueError` for one that was not offered, came twice, has parameters that
-    the offer does not allow, or claims a reserved bit another one has: RFC 6455 §4.1
-    has the client fail the connection then.
+    the offer does not allow, or excludes another one: RFC 6455 §4.1 has the client fail
+    the connection then.
     """
     configured = {extension.name: extension for extension in extensions}
     agreed: list[AgreedExtension] = []
     names: set[str] = set()
-    rsv = 0
     for item in parse_items(answer):
         extension = configured.get(item.name)
         if extension is None:
@@ -98,8 +157,9 @@ def client_verify(extensions: Sequence[Extension], answer: str) -> tuple[AgreedE
             raise ValueError(f"the server chose the extension {item.name!r} twice")
         names.add(item.name)
         confirmed = extension.confirm(item.params)
-        if rsv & confirmed.rsv:
-            raise ValueError(f"the server chose {item.name!r} beside another extension with the same reserved bit")
-        rsv |= confirmed.rsv
+        _check_made(extension, "confirm", confirmed)
+        clash = why_not(agreed, confirmed)
+        if clash is not None:
+            raise ValueError(f"the server chose extensions that exclude each other: {clash}")
         agreed.append(confirmed)
     return tuple(agreed)

@@ -13,10 +13,10 @@ __all__ = ["PerMessageDeflate"]
 
 NAME = "permessage-deflate"
 _RSV1 = 4
-_MAX_BITS = 15
-_LEAST_BITS = 9
+MAX_BITS = 15
+LEAST_BITS = 9
 """zlib's raw deflate has no window of 8 bits; its 9 may reach back further than 256 bytes."""
-_NEVER = sys.maxsize
+NEVER = sys.maxsize
 """A threshold no message reaches."""
 
 _SERVER_TAKEOVER = "server_no_context_takeover"
@@ -25,7 +25,7 @@ _SERVER_BITS = "server_max_window_bits"
 _CLIENT_BITS = "client_max_window_bits"
 
 # RFC 7692 §7.1.2: decimal, no leading zero.
-_BITS = {str(bits): bits for bits in range(8, 16)}
+WINDOW_BITS = {str(bits): bits for bits in range(8, 16)}
 
 
 class PerMessageDeflate:
@@ -61,19 +61,19 @@ class PerMessageDeflate:
         context_takeover: bool = False,
         level: int = 1,
         mem_level: int = 8,
-        server_max_window_bits: int = _MAX_BITS,
-        client_max_window_bits: int = _MAX_BITS,
+        server_max_window_bits: int = MAX_BITS,
+        client_max_window_bits: int = MAX_BITS,
         threshold: int | None = None,
         compress_if: Callable[[Any], object] | None = None,
     ) -> None:
         if not isinstance(context_takeover, bool):
             raise TypeError(f"context_takeover={context_takeover!r} must be True or False")
-        _check("level", level, 1, 9)
-        _check("mem_level", mem_level, 1, 9)
-        _check(_SERVER_BITS, server_max_window_bits, _LEAST_BITS, _MAX_BITS)
-        _check(_CLIENT_BITS, client_max_window_bits, _LEAST_BITS, _MAX_BITS)
+        check_number("level", level, 1, 9)
+        check_number("mem_level", mem_level, 1, 9)
+        check_number(_SERVER_BITS, server_max_window_bits, LEAST_BITS, MAX_BITS)
+        check_number(_CLIENT_BITS, client_max_window_bits, LEAST_BITS, MAX_BITS)
         if threshold is not None:
-            _check("threshold", threshold, 0, None)
+            check_number("threshold", threshold, 0, None)
         if compress_if is not None and not callable(compress_if):
             raise TypeError(f"compress_if={compress_if!r} must be callable, or None")
         self.context_takeover = context_takeover
@@ -95,9 +95,9 @@ class PerMessageDeflate:
         options: dict[str, int] = {}
         for key, value in params:
             if key in (_SERVER_BITS, _CLIENT_BITS) and key not in options:
-                if value is not None and value not in _BITS:
+                if value is not None and value not in WINDOW_BITS:
                     raise ValueError(f"{NAME}: {key}={value!r} must be a number from 9 to 15")
-                options[key] = _MAX_BITS if value is None else _BITS[value]
+                options[key] = MAX_BITS if value is None else WINDOW_BITS[value]
             elif key not in (_SERVER_TAKEOVER, _CLIENT_TAKEOVER) or value is not None:
                 text = key if value is None else f"{key}={value}"
                 raise ValueError(
@@ -111,10 +111,10 @@ class PerMessageDeflate:
         params: list[tuple[str, str | None]] = []
         if not self.context_takeover:
             params += [(_SERVER_TAKEOVER, None), (_CLIENT_TAKEOVER, None)]
-        if self.server_max_window_bits < _MAX_BITS:
+        if self.server_max_window_bits < MAX_BITS:
             params.append((_SERVER_BITS, str(self.server_max_window_bits)))
         bits = self.client_max_window_bits
-        params.append((_CLIENT_BITS, None if bits == _MAX_BITS else str(bits)))
+        params.append((_CLIENT_BITS, None if bits == MAX_BITS else str(bits)))
         return (tuple(params),)
 
     def answer(self, params: Params) -> AgreedDeflate | None:
@@ -131,17 +131,17 @@ class PerMessageDeflate:
             answer.append((_SERVER_TAKEOVER, None))
         if not client_takeover:
             answer.append((_CLIENT_TAKEOVER, None))
-        server_bits = min(self.server_max_window_bits, asked.get(_SERVER_BITS, _MAX_BITS))
-        if server_bits < _LEAST_BITS:
+        server_bits = min(self.server_max_window_bits, asked.get(_SERVER_BITS, MAX_BITS))
+        if server_bits < LEAST_BITS:
             # RFC 7692 §7.1.2.1: what our compressor cannot do is declined, and the client's next offer tried.
             return None
-        if server_bits < _MAX_BITS or _SERVER_BITS in asked:
+        if server_bits < MAX_BITS or _SERVER_BITS in asked:
             answer.append((_SERVER_BITS, str(server_bits)))
-        client_bits = _MAX_BITS
+        client_bits = MAX_BITS
         if _CLIENT_BITS in asked:
             # §7.1.2.2: only a client that sent it may be bounded.
             client_bits = min(self.client_max_window_bits, asked[_CLIENT_BITS])
-            if client_bits < _MAX_BITS:
+            if client_bits < MAX_BITS:
                 answer.append((_CLIENT_BITS, str(client_bits)))
         return AgreedDeflate(tuple(answer), self, server_bits, client_bits, server_takeover, client_takeover)
 
@@ -151,10 +151,10 @@ class PerMessageDeflate:
         if not self.context_takeover and not got.get(_SERVER_TAKEOVER):
             # §7.1.1.1: a server accepts the parameter by repeating it.
             raise ValueError(f"{NAME}: the server did not accept {_SERVER_TAKEOVER}")
-        server_bits = got.get(_SERVER_BITS, _MAX_BITS)
+        server_bits = got.get(_SERVER_BITS, MAX_BITS)
         if server_bits > self.server_max_window_bits:
             raise ValueError(f"{NAME}: the server did not accept {_SERVER_BITS}={self.server_max_window_bits}")
-        client_bits = got.get(_CLIENT_BITS, _MAX_BITS)
+        client_bits = got.get(_CLIENT_BITS, MAX_BITS)
         if _CLIENT_BITS in got and client_bits > self.client_max_window_bits:
             raise ValueError(f"{NAME}: the server raised {_CLIENT_BITS}={self.client_max_window_bits} to {client_bits}")
         return AgreedDeflate(
@@ -174,6 +174,9 @@ class AgreedDeflate(AgreedExtension):
     """What both ends agreed on: for each direction the window's bits and whether it lives on."""
 
     __slots__ = ("client_bits", "client_takeover", "configured", "server_bits", "server_takeover")
+
+    # Compressed is the message, however it is cut.
+    per_frame = False
 
     def __init__(
         self,
@@ -205,11 +208,11 @@ class AgreedDeflate(AgreedExtension):
         else:
             bits, peer_bits = self.server_bits, self.client_bits
             takeover, peer_takeover = self.server_takeover, self.client_takeover
-        if bits < _LEAST_BITS:
+        if bits < LEAST_BITS:
             # A server may bound a client to 8 bits, and the client may leave every message uncompressed (§6).
-            bits, threshold = _LEAST_BITS, _NEVER
+            bits, threshold = LEAST_BITS, NEVER
         # A larger window inflates whatever a smaller one compressed.
-        peer_bits = max(peer_bits, _LEAST_BITS)
+        peer_bits = max(peer_bits, LEAST_BITS)
         return Deflate(
             bits, peer_bits, takeover, peer_takeover, own.level, own.mem_level, threshold or 0, own.compress_if
         )
@@ -226,17 +229,17 @@ def _read(params: Params, *, is_answer: bool) -> dict[str, int]:
                 raise ValueError(f"{NAME}: {key} has no value, but came with {value!r}")
             read[key] = 1
         elif key == _CLIENT_BITS and value is None and not is_answer:
-            read[key] = _MAX_BITS
+            read[key] = MAX_BITS
         elif key in (_SERVER_BITS, _CLIENT_BITS):
-            if value is None or value not in _BITS:
+            if value is None or value not in WINDOW_BITS:
                 raise ValueError(f"{NAME}: {key}={value} must be a number from 8 to 15")
-            read[key] = _BITS[value]
+            read[key] = WINDOW_BITS[value]
         else:
             raise ValueError(f"{NAME}: unknown parameter {key!r}")
     return read
 
 
-def _check(name: str, value: object, least: int, most: int | None) -> None:
+def check_number(name: str, value: object, least: int, most: int | None) -> None:
     allowed = f"an int, at least {least}" if most is None else f"an int from {least} to {most}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}={value!r} must be {allowed}")

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from .base import Extension
+from .deflate_frame import DeflateFrame
+from .fragment import Fragment
 from .grammar import Params, parse_items
+from .identity import Identity
 from .permessage_deflate import PerMessageDeflate
 
 __all__ = ["known_extensions", "resolve"]
 
 _BY_NAME: Final[dict[str, Callable[[Params], Extension]]] = {
     "permessage-deflate": PerMessageDeflate.of_params,
+    "deflate-frame": partial(DeflateFrame.of_params, "deflate-frame"),
+    "x-webkit-deflate-frame": partial(DeflateFrame.of_params, "x-webkit-deflate-frame"),
+    "fragment": Fragment.of_params,
+    "identity": Identity.of_params,
 }
 
 

@@ -130,7 +130,7 @@ def test_a_client_takes_what_it_offered_in_the_answers_order() -> None:
         ("c", "'c', which was not offered"),
         ("a, a", "'a' twice"),
         ("a; p", "was not offered"),
-        ("a, b", "the same reserved bit"),
+        ("a, b", "'a' and 'b' both claim RSV1"),
         ("a;", "malformed"),
         ("", "malformed"),
     ],
