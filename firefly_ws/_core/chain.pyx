@@ -244,7 +244,7 @@ cdef class ChainOut(Outbox):
         cdef Frame frame
         cdef list frames
         cdef bytes data
-        if PyBytes_CheckExact(owner):
+        if PyBytes_CheckExact(owner) and len(<bytes>owner) == size:
             data = owner
         else:
             data = PyBytes_FromStringAndSize(<const char*>payload, size)
