@@ -247,6 +247,8 @@ class WebSocketClient(ConnectionOptions, _Way):
         A path that begins with a NUL is one of Linux's abstract ones.
         """
         check("path", path, (str, bytes, os.PathLike), "a path")
+        if not hasattr(socket, "AF_UNIX"):
+            raise ValueError(f"unix({path!r}): this system has no unix sockets")
         if not path:
             raise ValueError(f"unix({path!r}): the path is empty")
         self._unix = os.fsdecode(path)
@@ -280,6 +282,8 @@ class WebSocketClient(ConnectionOptions, _Way):
         if len(ways) > 1 and ways != ["proxy()", "redirects()"]:
             raise ValueError(f"{self._url}: {' and '.join(ways)} exclude each other")
         via, proxy_ssl = (self if self._via is not None else self._client)._way()
+        if self._unix is not None or sock is not None:
+            via = None
         if via is not None:
             via(self._url)  # raises at once for a variable that is no proxy's address
         return Target(
@@ -290,7 +294,7 @@ class WebSocketClient(ConnectionOptions, _Way):
             self._origin,
             self._client,
             self._redirects,
-            None if self._unix or sock else via,
+            via,
             lambda: proxy_ssl or _default_context(),
             self._unix,
             sock,

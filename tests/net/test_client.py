@@ -20,9 +20,11 @@ from support import (
 
 from firefly_ws import (
     ConnectionState,
+    HttpConfig,
     Server,
     WebSocketConnection,
     WebSocketConnectionException,
+    WebSocketPolicy,
     http_client,
     http_server,
     websocket,
@@ -137,6 +139,20 @@ def test_default_ports_and_ipv6_addresses() -> None:  # C3, W6
     assert http_client().ws("example.com")._url.port == 80
     assert http_client().wss("example.com")._url.port == 443
     assert http_client().wss("wss://example.com/chat")._url.target == "/chat"
+
+
+async def test_a_clients_frame_size_is_for_all_its_connections_and_theirs_wins() -> None:  # C1
+    inbox = Inbox()
+    route = http_server().websocket("/").on_open(lambda connection: connection.send(bytes(100)))
+    server = await route.on_close(lambda connection, reason: inbox(reason.code)).listen("127.0.0.1", 0)
+    client = http_client(HttpConfig(policy=WebSocketPolicy(max_frame_size=99)))
+    for _ in range(2):
+        connection = await client.websocket(url_of(server)).discard().connect()
+        await soon(connection.wait_closed())
+        assert await inbox.next() == 1009
+    async with client.websocket(url_of(server)).max_frame_size(100).on_binary(inbox).connect():
+        assert await inbox.next() == bytes(100)
+    await server.close()
 
 
 # --- connect_async
@@ -257,20 +273,20 @@ async def test_headers_go_with_the_request_as_given() -> None:  # C2
     assert request.headers.get_all("x-many") == ["a", "b"]
 
 
-async def test_cookies_are_one_header_and_read_as_a_dict() -> None:
+async def test_cookies_are_one_header_and_read_as_a_dict() -> None:  # C2
     request = await request_of(lambda builder: builder.cookies({"session": "abc", "theme": "dark"}))
     assert request.headers["cookie"] == "session=abc; theme=dark"
     assert request.cookies == {"session": "abc", "theme": "dark"}
 
 
-async def test_basic_auth_is_sent_in_utf8() -> None:
+async def test_basic_auth_is_sent_in_utf8() -> None:  # C2
     request = await request_of(lambda builder: builder.basic_auth("ada", "gärten:1"))
     scheme, value = request.headers["authorization"].split()
     assert scheme == "Basic"
     assert base64.b64decode(value).decode() == "ada:gärten:1"
 
 
-async def test_basic_auth_from_the_url_is_decoded_and_not_part_of_the_address() -> None:
+async def test_basic_auth_from_the_url_is_decoded_and_not_part_of_the_address() -> None:  # C2
     requests = Inbox()
     server = await listening(requests)
     url = f"ws://ada:p%40ss%3A@127.0.0.1:{server.port}/"
@@ -282,12 +298,12 @@ async def test_basic_auth_from_the_url_is_decoded_and_not_part_of_the_address() 
     await server.close()
 
 
-async def test_the_last_authorization_wins() -> None:
+async def test_the_last_authorization_wins() -> None:  # C2
     request = await request_of(lambda builder: builder.basic_auth("ada", "secret").bearer("abc.def"))
     assert request.headers.get_all("authorization") == ["Bearer abc.def"]
 
 
-async def test_the_origin_is_sent() -> None:
+async def test_the_origin_is_sent() -> None:  # C2
     assert (await request_of(lambda builder: builder.origin("https://example.com"))).headers["origin"] == (
         "https://example.com"
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from support import (
     url_of,
 )
 
-from firefly_ws import HttpConfig, Server, WebSocketConnectionException, client_builder, http_client, http_server
+from firefly_ws import HttpConfig, Server, WebSocketConnectionException, client_builder, http_client, http_server, wss
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,18 @@ async def test_contexts_may_be_defaults_of_server_and_client(authority: Authorit
         async with client.wss("127.0.0.1", server.port, "/").discard().connect() as connection:
             assert connection.is_secure
         assert await inbox.next() == (True, url_of(server, scheme="wss"))
+
+
+@pytest.mark.parametrize("make", [wss, http_client().wss])
+async def test_wss_is_a_short_form_with_tls(  # C3
+    make: Callable[..., Any], authority: Authority, ours: Issued
+) -> None:
+    context = authority.client_context()
+    async with await listening(ours.server_context()) as server:
+        async with make("127.0.0.1", server.port, "/").ssl(context).discard().connect() as connection:
+            assert connection.url == url_of(server, scheme="wss")
+        async with make(url_of(server, scheme="wss")).ssl(context).discard() as connection:
+            assert connection.is_secure
 
 
 async def test_the_server_is_told_the_name_it_is_asked_for(authority: Authority, ours: Issued) -> None:

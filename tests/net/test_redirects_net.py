@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from proxies import http_proxy
 from support import (
     Inbox,
     RawPeer,
@@ -200,3 +201,13 @@ async def test_open_timeout_covers_all_hops() -> None:
 def test_a_bad_number_is_refused(call: Callable[[Any], Any], kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         call(ws("ws://h/"))
+
+
+async def test_each_hop_goes_through_its_proxy() -> None:  # W6
+    first, last = await Hops().listen(), await Hops().listen()
+    first.to["/a"] = (302, last.url("/end"))
+    async with http_proxy() as proxy:
+        await arrives(ws(first.url("/a")).redirects(1).proxy(proxy.url()))
+    assert proxy.asked == [("127.0.0.1", first.server.port), ("127.0.0.1", last.server.port)]
+    await first.server.close()
+    await last.server.close()
