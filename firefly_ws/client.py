@@ -301,7 +301,7 @@ def _with_first(callbacks: Callbacks, first: _First | None) -> Callbacks:
     if first is None:
         return callbacks
     own = Callbacks()
-    for slot in ("message", "text", "binary", "frame", "ping", "pong", "close", "error", "pull", "converters"):
+    for slot in ("message", "text", "binary", "frame", "ping", "pong", "close", "error", "pull", "raw", "converters"):
         setattr(own, slot, getattr(callbacks, slot))
     accept = callbacks.accept
     if accept is None:

@@ -60,6 +60,7 @@ class ConnectionOptions:
         self._settings: Settings | None = None
         self._discard = False
         self._handler = False
+        self._raw = False
 
     #: Whether messages wait for ``receive`` where no callback takes them: a client's do, a route's are discarded.
     _receives = False
@@ -77,6 +78,8 @@ class ConnectionOptions:
             raise ValueError(f"{name}() and discard() exclude each other: discard() reads messages and drops them")
         if self._handler and slot in _MESSAGE_SLOTS:
             raise ValueError(f"{name}() and handler() exclude each other: a handler receives the messages itself")
+        if self._raw and slot in _NOT_RAW:
+            raise ValueError(f"{name}() and raw() exclude each other: a raw session shows every frame to on_message()")
         self._callbacks[slot] = callback
         return self._changed()
 
@@ -109,6 +112,8 @@ class ConnectionOptions:
         `DeserializeError`, and the connection stays open; without `on_error` it is
         logged, and the connection closed with 1007.
         """
+        if self._raw and type is not None:
+            raise ValueError(f"on_message(type={type!r}) and raw() exclude each other: frames do not become values")
         self._callback("message", "on_message", callback)
         self._message_type = type
         return self
@@ -154,8 +159,8 @@ class ConnectionOptions:
         seconds = getattr(service, "connection_timeout", None)
         if seconds is not None:
             self._set("connection_timeout", seconds)
-        if self._handler and _MESSAGE_SLOTS & methods.keys():
-            raise ValueError(f"service({service!r}) and handler() exclude each other")
+        if self._handler or self._raw:
+            raise ValueError(f"service({service!r}) and {'handler' if self._handler else 'raw'}() exclude each other")
         self._callbacks.update(methods)
         return self._changed()
 
@@ -176,6 +181,21 @@ class ConnectionOptions:
         self._handler = True
         return self
 
+    def raw(self) -> Self:
+        """Show every frame as it came, and answer nothing.
+
+        `on_message`, or the reader's ``receive_frame()`` and ``incoming``, get fragments, Pings, Pongs and the Close;
+        no Pong and no Close leaves by itself, text is not checked for UTF-8, no extension is agreed on, and
+        ``send_frame`` sends fragments and control frames as they are. The rules of RFC 6455 §5.2 for a frame's
+        head hold; a frame is at most ``max_frame_size``, or ``max_message_size`` where that is None.
+        """
+        taken = sorted(_NOT_RAW & self._callbacks.keys())
+        if taken or self._message_type is not None or self._extensions:
+            what = f"on_{taken[0]}()" if taken else "extensions()" if self._extensions else "on_message(type=...)"
+            raise ValueError(f"raw() and {what} exclude each other: a raw session shows every frame as it came")
+        self._raw = True
+        return self._changed()
+
     def discard(self) -> Self:
         """Read messages and drop them; control frames are answered."""
         if self._handler:
@@ -193,7 +213,10 @@ class ConnectionOptions:
         listed, what comes in the other way round. Raises ``ValueError`` for a name nobody
         knows, or that is listed twice.
         """
-        self._extensions = check_extensions(extensions)
+        checked = check_extensions(extensions)
+        if checked and self._raw:
+            raise ValueError("extensions() and raw() exclude each other: a raw session shows every frame as it came")
+        self._extensions = checked
         return self._changed()
 
     def converter(self, converter: Converter) -> Self:
@@ -248,13 +271,18 @@ class ConnectionOptions:
             if self._message_type is not None:
                 converters = callbacks.converters or default_converters()
                 callbacks.message = converters.typed(self._callbacks["message"], self._message_type, callbacks.error)
+            extensions = self._defaults.default_extensions if self._extensions is None else self._extensions
+            if self._raw:
+                callbacks.raw, extensions = True, ()
+                # What a message callback gets here is neither text nor a frame made of it.
+                callbacks.binary, callbacks.message = callbacks.message, None
             self._seen = self._defaults.changes
             policy = self._current_policy()
             self._settings = Settings(
                 callbacks,
                 policy,
                 Limits(policy),
-                self._defaults.default_extensions if self._extensions is None else self._extensions,
+                extensions,
                 self._sub_protocols,
             )
         return self._settings
@@ -319,6 +347,7 @@ class ConnectionOptions:
 
 
 _MESSAGE_SLOTS = frozenset({"message", "text", "binary"})
+_NOT_RAW = frozenset({"text", "binary", "ping", "pong"})
 _WATER = ("write_high_water", "write_low_water")
 
 

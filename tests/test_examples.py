@@ -158,6 +158,20 @@ def test_the_echo_client_says_why_it_cannot_connect() -> None:
     assert errors == f"cannot connect to ws://127.0.0.1:{port}/: 127.0.0.1 port {port}: Connection refused\n"
 
 
+def test_pull_echo_answers_and_closes_on_bye() -> None:  # S2
+    async def talk(url: str) -> list[str]:
+        async with http_client().websocket(url).connect() as connection:
+            connection.send("hello")
+            connection.send("Bye")
+            async with asyncio.timeout(LIMIT):
+                heard = [text async for text in connection.texts()]
+        assert connection.close_reason == (1000, "Client said BYE")
+        return heard
+
+    with server("pull_echo.py") as line:
+        assert asyncio.run(talk(url_in(line))) == ["YOU SAID: hello", "YOU SAID: Bye"]
+
+
 # --- chat
 
 

@@ -41,6 +41,9 @@ cdef class Closing(Sender):
     cdef int start_timer(self) except -1
     cdef int stop_timer(self) except -1
 
+    # for the connection to fill in
+    cdef int never_opened(self) except -1
+
     # for the protocol
     cdef int eof(self) except -1
     cdef int pause_writing(self) except -1

@@ -7,6 +7,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
     CONNECTING  open()                       OPEN, on_accept
     OPEN        close()                      send Close, CLOSING, await the peer's
     OPEN        Close came, callbacks ended  send Close, CLOSING, server: close TCP, client: await EOF
+    OPEN        Close came, raw session      nothing until the user's Close; abort at close_timeout
     OPEN        EOF came, callbacks ended    CLOSING, close TCP
     OPEN        a rule is broken             (behind the messages before it) send Close, CLOSING, linger
     OPEN        an extension failed          the same, with 1011
@@ -22,6 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
 from .delivery cimport DEAD, FULL, PAUSED
+from .frames cimport Frame
 from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
 from .steps cimport Wait
 
@@ -70,6 +72,11 @@ cdef class Closing(Sender):
         if self.transport is not None:
             self.outbox.detach()
             self.transport.abort()
+        else:
+            self.never_opened()
+
+    cdef int never_opened(self) except -1:
+        return 0
 
     def drop(self, code=1000, reason=""):
         """Send Close and end TCP without waiting for the peer's (Kitura's ``drop``)."""
@@ -115,10 +122,18 @@ cdef class Closing(Sender):
             self.start_timer()
         return 0
 
+    cdef object send_raw_close(self, Frame frame):
+        """A Close as the user has made it; from here on all goes as behind any other."""
+        self.forget()
+        self.send_close(frame.payload, frame.reason or CloseReason(CloseCode.NO_STATUS, ""))
+        return self.flush()
+
     cdef int take_terminal(self) except -1:
         """What came last takes effect: everything before it has been delivered."""
         if self._state != OPEN:
             return 0
+        if self.terminal == CLOSE_CAME and self.raw:
+            return 0  # the answer is the user's, within close_timeout
         if self.terminal == CLOSE_CAME:
             self.send_close(self.close_payload, self.close_received)
         elif self.terminal == EOF_CAME:
@@ -190,7 +205,7 @@ cdef class Closing(Sender):
 
     def _timed_out(self):
         self.timer = None
-        if self._state == OPEN and self.terminal:
+        if self._state == OPEN and self.terminal and not (self.raw and self.terminal == CLOSE_CAME):
             # Callbacks have had their time: answer now, and let on_close wait for them.
             self.hold &= ~PAUSED
             self.take_terminal()

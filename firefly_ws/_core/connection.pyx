@@ -10,6 +10,7 @@ from .limits cimport Limits
 from .messages cimport Messages, MessageSink
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink, Parser
+from .raw cimport RawFrames, RawInbox
 from .sending cimport CLOSED, OPEN, Sender
 from .steps cimport Steps, Wait
 
@@ -35,6 +36,7 @@ cdef class Connection(Closing):
         cdef FrameSink sink
         cdef MessageSink taker = self
         cdef int claimed = 0 if deflate is None else 0x40
+        cdef long long frame_limit = limits.frame
         self.loop = steps.loop
         self.steps = steps
         self.callbacks = callbacks
@@ -42,9 +44,15 @@ cdef class Connection(Closing):
         self.deflate = deflate
         self.thread = self.at_once = PyThread_get_thread_ident()
         if callbacks.pull:
-            self._inbox = taker = Inbox(self)
-        self.messages = Messages(taker, limits, deflate)
-        sink = self.messages
+            self._inbox = taker = RawInbox(self) if callbacks.raw else Inbox(self)
+        if callbacks.raw:
+            self.raw = True
+            sink = RawFrames(self, self._inbox)
+            if frame_limit < 0 and limits.text >= 0 and limits.binary >= 0:
+                # Nothing else bounds what a frame takes.
+                frame_limit = max(limits.text, limits.binary)
+        else:
+            sink = self.messages = Messages(taker, limits, deflate)
         if chain is None:
             self.outbox = Outbox(turn, is_client)
         else:
@@ -53,7 +61,7 @@ cdef class Connection(Closing):
             sink = ChainIn(self.messages, self, chain)
         if callbacks.frame is not None:
             sink = FrameTap(sink, self)
-        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, limits.frame)
+        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, frame_limit)
         self.max_messages = limits.queue_messages
         self.max_bytes = limits.queue_bytes
         self.high_water = limits.high_water
@@ -106,6 +114,9 @@ cdef class Connection(Closing):
 
     cdef int opened(self, object transport, int fd) except -1:
         """The handshake is done: deliver to on_accept, then whatever comes."""
+        if self.lost:
+            transport.abort()
+            return 0
         self.transport = transport
         self.outbox.attach(transport, fd)
         self._state = OPEN
@@ -151,6 +162,17 @@ cdef class Connection(Closing):
         if not self.inside:
             self.enter()
             self.leave()
+        return 0
+
+    cdef int never_opened(self) except -1:
+        """Ended before it began: no callback has heard of it, and none hears of its end."""
+        if self.told == 0:
+            self.told = 4
+            if self._inbox is not None:
+                self._inbox.end()
+            self.gone(None)
+            if self.finished is not None:
+                self.finished.resolve(None)
         return 0
 
     cdef object why(self):

@@ -11,6 +11,7 @@ cdef class Callbacks:
     cdef public object accept, message, text, binary, frame, ping, pong, close, error
     cdef public object converters  # values to messages and back; None for the defaults
     cdef public bint pull         # messages wait for a reader, in an `Inbox`
+    cdef public bint raw          # frames are shown as they come; a callback's slot for them is `binary`
 
 
 cdef enum:
@@ -89,3 +90,4 @@ cdef class FrameTap(FrameSink):
 
 
 cdef double monotonic() noexcept
+cdef bytes payload_copy(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked)

@@ -7,6 +7,7 @@ from .parser import FrameSink
 
 class Callbacks:
     pull: bool
+    raw: bool
     accept: Callable[[Any], object] | None
     message: Callable[[Any, Any], object] | None
     text: Callable[[str, Any], object] | None

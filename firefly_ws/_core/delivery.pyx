@@ -345,7 +345,7 @@ cdef class FrameTap(FrameSink):
 
     cdef int frame(self, int first, const uint8_t* payload, Py_ssize_t size, uint32_t mask, bint masked) except -1:
         cdef int more
-        self.seen(first, _copy(payload, size, mask, masked))
+        self.seen(first, payload_copy(payload, size, mask, masked))
         more = self.sink.frame(first, payload, size, mask, masked)
         # A fragment ends no message, and its callback takes as long as a message's.
         return more or self.delivery.work <= 0
@@ -356,7 +356,7 @@ cdef class FrameTap(FrameSink):
         return self.sink.begin(first, length)
 
     cdef int chunk(self, const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked) except -1:
-        self.parts.append(_copy(data, size, mask, masked))
+        self.parts.append(payload_copy(data, size, mask, masked))
         return self.sink.chunk(data, size, mask, masked)
 
     cdef int end(self) except -1:
@@ -371,7 +371,7 @@ cdef class FrameTap(FrameSink):
         return 0
 
 
-cdef bytes _copy(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked):
+cdef bytes payload_copy(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked):
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
     if size and masked:
         wire_xor_copy(<uint8_t*>PyBytes_AS_STRING(out), data, size, mask)

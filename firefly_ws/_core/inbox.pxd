@@ -21,6 +21,7 @@ cdef class Inbox(MessageSink):
     cdef public bint close_shown     # the reader of frames has had the last one, the Close
 
     cdef int put(self, object message, Py_ssize_t size) except -1
+    cdef int keep(self, object message, Py_ssize_t size) except -1
     cdef int wake(self) except -1
     cdef int filled(self) except -1
     cdef bint is_full(self) noexcept

@@ -53,12 +53,17 @@ cdef class Inbox(MessageSink):
         return self.delivery.peer_close(code, reason, payload)
 
     cdef int put(self, object message, Py_ssize_t size) except -1:
-        """Keep a message; 1 if no more should come."""
+        """Take a message that has come; 1 if no more should."""
         cdef Delivery delivery = self.delivery
-        delivery.work -= PER_MESSAGE + size
         if delivery.hold & (ENDED | DEAD):
+            delivery.work -= PER_MESSAGE + size
             delivery.discarded += size
             return delivery.work <= 0 or delivery.hold & DEAD != 0
+        return self.keep(message, size)
+
+    cdef int keep(self, object message, Py_ssize_t size) except -1:
+        cdef Delivery delivery = self.delivery
+        delivery.work -= PER_MESSAGE + size
         if self.queue is None:
             self.queue = deque()
         self.queue.append(message)

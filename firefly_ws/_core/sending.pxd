@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t
 
 from .deflate cimport Deflate
 from .delivery cimport Delivery
+from .frames cimport Frame
 from .outbox cimport Outbox
 from .steps cimport Wait
 
@@ -20,6 +21,7 @@ cdef class Sender(Delivery):
     cdef unsigned long thread        # the loop's, the only one that may touch a connection
     cdef unsigned long at_once       # the same, or 0 while a message in fragments holds back all others
     cdef object stream               # that message's `Stream`, or None
+    cdef bint raw                    # frames are sent as they are
     cdef Outbox outbox
     cdef Deflate deflate             # None: not agreed
     cdef Py_ssize_t high_water, low_water, max_write  # bytes; max_write below zero: none
@@ -35,6 +37,8 @@ cdef class Sender(Delivery):
 
     cdef object refuse(self, str doing)
     cdef object not_now(self, int opcode, object data)
+    cdef object send_special(self, Frame frame)
+    cdef object send_raw(self, Frame frame)
     cdef object send_str(self, str text)
     cdef object send_buffer(self, object data, int opcode)
     cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner)
@@ -43,3 +47,6 @@ cdef class Sender(Delivery):
     cdef int check_thread(self, str doing) except -1
     cdef int ponged(self, bytes payload) except -1
     cdef int drain(self) except -1
+
+    # for the closing to fill in
+    cdef object send_raw_close(self, Frame frame)

@@ -65,7 +65,22 @@ cdef class Sender(Delivery):
     send_binary = send_data
 
     def send_frame(self, Frame frame not None):
-        """Send a `Frame`: text and binary as messages, control frames as `ping`, `pong` and `close` do; see `send`."""
+        """Send a `Frame`: text and binary as messages, control frames as `ping`, `pong` and `close` do; see `send`.
+
+        A raw session sends exactly this frame: fragments and control frames as they are, nothing awaited for them.
+        """
+        if frame._first != 0x80 or frame.opcode == 0 or frame.opcode > 2:
+            return self.send_special(frame)
+        if frame.opcode == 1:
+            if frame._text is not None:
+                return self.send_str(frame._text)
+            return self.send_str((<bytes>frame._payload).decode())
+        return self.send_buffer(frame._payload, 2)
+
+    cdef object send_special(self, Frame frame):
+        """A control frame, or a fragment."""
+        if self.raw:
+            return self.send_raw(frame)
         if frame.opcode == 9:
             return self.ping(frame.payload)
         if frame.opcode == 10:
@@ -73,14 +88,28 @@ cdef class Sender(Delivery):
         if frame.opcode == 8:
             reason = frame.reason
             return self.close(1000) if reason is None else self.close(reason)
-        if frame._first != 0x80 or frame.opcode == 0:
-            raise ValueError(f"{frame!r} is a fragment or has reserved bits set; "
-                             "only whole messages can be sent here, fragments are made by the library")
-        if frame.opcode == 1:
-            if frame._text is not None:
-                return self.send_str(frame._text)
-            return self.send_str((<bytes>frame._payload).decode())
-        return self.send_buffer(frame._payload, 2)
+        raise ValueError(f"{frame!r} is a fragment or has reserved bits set; only whole messages can be sent here, "
+                         "fragments are made by the library, or sent by a session that is .raw()")
+
+    cdef object send_raw(self, Frame frame):
+        """The frame as it is."""
+        cdef bytes payload = frame.payload
+        if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
+            self.refuse("send_frame")
+        if frame._first & 0x70:
+            raise ValueError(f"{frame!r} has reserved bits set, and a raw session agrees on no extension "
+                             "(RFC 6455 §5.2)")
+        if frame.opcode == 8:
+            return self.send_raw_close(frame)
+        if frame.opcode < 8 and self.stream is not None:
+            raise RuntimeError(f"send_frame: {frame!r} would stand between the fragments of a message that send_stream() "
+                               "is sending (RFC 6455 §5.4); await that first")
+        self.check_room(len(payload))
+        self.outbox.put(frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
+        return self.sent()
+
+    cdef object send_raw_close(self, Frame frame):
+        return None
 
     cdef object send_str(self, str text):
         cdef const char* data
