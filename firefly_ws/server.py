@@ -8,12 +8,14 @@ import socket
 import ssl as _ssl
 import weakref
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._core.frames import close_payload
 from ._core.outbox import Turn
+from ._core.poll import Poller, available
 from ._core.protocol import Protocol
 from ._core.steps import Steps
+from ._core.tcp import Listener
 from .codes import CloseReason
 from .connection import WebSocketConnection
 from .deadlines import Deadlines
@@ -25,7 +27,7 @@ from .http.response import Response
 from .per_loop import runtime_of
 from .settled import settled
 from .sockets import bound, bound_unix, keep_alive, no_delay, remove_unix
-from .turns import turn_of
+from .turns import PerLoop, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _log = logging.getLogger("firefly_ws")
+
+Listening: TypeAlias = "asyncio.AbstractServer | Listener"
+
+#: The `Poller` of a loop: all its plain connections.
+poller_of = PerLoop(Poller)
 
 
 class Server:
@@ -51,7 +58,7 @@ class Server:
         self._steps = Steps(loop)
         self._turn: Turn = turn_of(loop)
         self._what = what
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[Listening] = []
         self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
         self._waiting: set[ServerHandshake] = set()
         self._connections: set[WebSocketConnection] = set()
@@ -424,10 +431,10 @@ def _sockname(transport: Any) -> Callable[[], Any]:
 
 async def bind_tcp(
     server: Server, host: str | None, port: int, ssl: _ssl.SSLContext | None, backlog: int, reuse_port: bool | None
-) -> list[asyncio.AbstractServer]:
+) -> list[Listening]:
     """Listen on every address of *host*; with port 0 all get the port that the first one got."""
     sockets = await bound(server._loop, host, port, reuse_port)
-    serving: list[asyncio.AbstractServer] = []
+    serving: list[Listening] = []
     try:
         for sock in sockets:
             serving.append(await serve_socket(server, sock, ssl, backlog))
@@ -442,10 +449,12 @@ async def bind_tcp(
 
 async def serve_socket(
     server: Server, sock: socket.socket, ssl: _ssl.SSLContext | None, backlog: int
-) -> asyncio.AbstractServer:
+) -> Listening:
     """Accept on a bound socket."""
     keep_alive(sock)
     no_delay(sock)
+    if ssl is None and available():
+        return Listener(poller_of(server._loop), sock, lambda: ServerHandshake(server, False), backlog)
     return await server._loop.create_server(
         lambda: ServerHandshake(server, ssl is not None),
         sock=sock,
@@ -457,11 +466,13 @@ async def serve_socket(
 
 async def bind_unix(
     server: Server, path: str, ssl: _ssl.SSLContext | None, backlog: int
-) -> list[asyncio.AbstractServer]:
+) -> list[Listening]:
     """Listen on a unix socket; its file ends with the server."""
     sock = bound_unix(path)
     try:
         server._remove_file = remove_unix(sock)
+        if ssl is None and available():
+            return [await serve_socket(server, sock, ssl, backlog)]
         return [
             await server._loop.create_unix_server(
                 lambda: ServerHandshake(server, ssl is not None), sock=sock, backlog=backlog, **_tls(server, ssl)

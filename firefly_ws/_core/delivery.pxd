@@ -54,7 +54,10 @@ cdef class Delivery(MessageSink):
     cdef double read_at          # monotonic seconds
 
     cdef int receive(self, bytes data) except -1
-    cdef int parse(self, bytes data, Py_ssize_t start) except -1
+    cdef int receive_from(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int take(self, const uint8_t* data, Py_ssize_t size, bytes owner) except -1
+    cdef int parse(self, const uint8_t* data, Py_ssize_t size, Py_ssize_t start, bytes owner) except -1
+    cdef uint8_t* large_place(self, Py_ssize_t* size) except? NULL
     cdef object large_buffer(self)
     cdef int received_large(self, Py_ssize_t size) except -1
     cdef int enqueue(self, object message, Py_ssize_t size) except -1

@@ -60,7 +60,13 @@ cdef class Delivery(MessageSink):
 
     cdef int receive(self, bytes data) except -1:
         """Take what was read."""
-        cdef Py_ssize_t size = len(data)
+        return self.take(<const uint8_t*>PyBytes_AS_STRING(data), len(data), data)
+
+    cdef int receive_from(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """The same from memory that is another's when this returns."""
+        return self.take(data, size, None)
+
+    cdef int take(self, const uint8_t* data, Py_ssize_t size, bytes owner) except -1:
         self.bytes_read += size
         self.read_at = monotonic()
         if self.hold & DEAD:
@@ -68,39 +74,46 @@ cdef class Delivery(MessageSink):
             return 0
         if self.rest is not None or self.inside or self.hold & (PAUSED | FULL):
             # A transport may deliver once more behind pause_reading, and bytes may have come with the handshake.
-            self.rest = data if self.rest is None else self.rest[self.rest_start:] + data
+            owner = owner or PyBytes_FromStringAndSize(<const char*>data, size)
+            self.rest = owner if self.rest is None else self.rest[self.rest_start:] + owner
             self.rest_start = 0
             return 0
         self.enter()
         try:
-            self.parse(data, 0)
+            self.parse(data, size, 0, owner)
         finally:
             self.leave()
         return 0
 
-    cdef int parse(self, bytes data, Py_ssize_t start) except -1:
+    cdef int parse(self, const uint8_t* data, Py_ssize_t size, Py_ssize_t start, bytes owner) except -1:
+        """Parse *data* from *start*, and keep what no turn is left for. *owner* is the object it lies in, or None."""
         cdef Py_ssize_t used
-        cdef Py_ssize_t size = len(data)
         cdef bytes later
         try:
-            used = self.parser.feed(<const uint8_t*>PyBytes_AS_STRING(data) + start, size - start)
+            used = start + self.parser.feed(data + start, size - start)
         except ProtocolError as error:
             self.hold |= DEAD
             self.violated(error)
             return 0
-        if start + used < size and not self.hold & DEAD:
+        if used < size and not self.hold & DEAD:
             later = self.rest
-            self.rest = data if later is None else data[start + used:] + later
-            self.rest_start = start + used if later is None else 0
+            if owner is None or later is not None:
+                owner = PyBytes_FromStringAndSize(<const char*>data + used, size - used)
+                used = 0
+            self.rest = owner if later is None else owner + later
+            self.rest_start = used
         return 0
 
-    cdef object large_buffer(self):
-        """A memoryview for the transport to read a large frame's payload into, or None."""
-        cdef Py_ssize_t size = 0
-        cdef uint8_t* place
+    cdef uint8_t* large_place(self, Py_ssize_t* size) except? NULL:
+        """Where to read a large frame's payload to, and how much of it; or NULL."""
         if self.rest is not None or self.inside or self.hold & (DEAD | PAUSED) or self.parser is None:
-            return None
-        place = self.parser.place(&size)
+            return NULL
+        return self.parser.place(size)
+
+    cdef object large_buffer(self):
+        """The same as a memoryview, or None."""
+        cdef Py_ssize_t size = 0
+        cdef uint8_t* place = self.large_place(&size)
         return None if place is NULL else PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
 
     cdef int received_large(self, Py_ssize_t size) except -1:
@@ -266,7 +279,7 @@ cdef class Delivery(MessageSink):
                         and self.work > 0):
                     data = self.rest
                     self.rest = None
-                    self.parse(data, self.rest_start)
+                    self.parse(<const uint8_t*>PyBytes_AS_STRING(data), len(data), self.rest_start, data)
                 else:
                     break
         finally:

@@ -9,6 +9,7 @@ import asyncio
 import socket
 
 from .connection cimport Connection
+from .tcp cimport Transport
 
 _PLAIN = {"TCPTransport", "UnixTransport", "_SelectorSocketTransport"}
 
@@ -21,7 +22,13 @@ cdef class Protocol:
 
     def open(self, transport, bytes rest=b""):
         """Take *transport* over, call on_accept, then deliver *rest*, the bytes that came behind the handshake."""
-        cdef int fd = _descriptor(transport)
+        cdef int fd
+        if isinstance(transport, Transport):
+            (<Transport>transport).take_over(self.connection)
+            if rest:
+                self.connection.receive(rest)
+            return
+        fd = _descriptor(transport)
         # In this order: if bytes of the handshake still wait, it is we who hear that writing is paused.
         transport.set_protocol(self)
         # We write past a plain transport only while it holds nothing. TLS counts "at high water" as above it: with 0

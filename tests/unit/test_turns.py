@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from firefly_ws import turns
 from firefly_ws.turns import turn_of
 
 
@@ -26,6 +25,6 @@ def test_loops_that_have_ended_are_forgotten() -> None:
     other = asyncio.new_event_loop()
     try:
         turn_of(other)
-        assert ended not in turns._turns
+        assert ended not in turn_of._made
     finally:
         other.close()

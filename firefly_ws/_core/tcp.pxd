@@ -1,0 +1,38 @@
+"""Plain sockets in a `Poller`'s set."""
+
+from libc.stdint cimport uint8_t
+
+from .connection cimport Connection
+from .poll cimport Poller, Watched
+
+
+cdef class Transport(Watched):
+    cdef Poller poller
+    cdef object protocol          # `asyncio.Protocol`; None once a connection has taken over
+    cdef Connection connection    # what reads and writes go to without a detour
+    cdef object peer              # its address where accepting told it
+    cdef list waiting             # bytes-like: accepted by write(), not yet by the system
+    cdef Py_ssize_t waiting_size
+    cdef Py_ssize_t high, low     # bytes of them: above, and back below, the writer is told
+    cdef bint reading, full, closing, eof_due, ending
+    cdef object error             # what ends it
+
+    cdef int open(self, object protocol) except -1
+    cdef int take_over(self, Connection connection) except -1
+    cdef int interest(self) except -1
+    cdef int read(self) except -1
+    cdef int eof(self) except -1
+    cdef int drain(self) except -1
+    cdef int tell(self, bint full) except -1
+    cdef int broken(self, object error) except -1
+    cdef int fail(self, object error) except -1
+    cdef int end(self, object error) except -1
+
+
+cdef class Listener(Watched):
+    cdef Poller poller
+    cdef object sock              # its descriptor is ours until close()
+    cdef object make              # called for each connection: what becomes its protocol
+
+    cdef int refused(self, int why) except -1
+    cdef int accept(self, int fd, object peer) except -1
