@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import os
@@ -119,7 +120,7 @@ async def test_out_of_descriptors_a_server_waits_and_goes_on() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
     kept: list[int] = []
-    with pytest.raises(OSError, match="Too many open files"):
+    with contextlib.suppress(OSError):
         while True:  # holes below the limit
             kept.append(os.open("/dev/null", os.O_RDONLY))
     try:
