@@ -78,6 +78,16 @@ async def test_text_and_binary_of_every_size_come_back(page: Page, serve: Serve)
         assert await page.run(code, url=url, sizes=SIZES) == ["close", 1005, "", True]
 
 
+@pytest.mark.parametrize("extensions", [[], [PerMessageDeflate(threshold=0)]], ids=["plain", "deflate"])
+async def test_our_fragments_are_one_message(page: Page, serve: Serve, extensions: list[Any]) -> None:  # K2, K4
+    async def push(connection: WebSocketConnection) -> None:
+        await connection.send_stream(["a", "", "ä", "b" * 70000])
+
+    async with serve(on_accept_async=push, extensions=extensions) as (_, url):
+        code = "const next = events(new WebSocket(url)); await next(); return await next()"
+        assert await page.run(code, url=url) == ["text", "aä" + "b" * 70000]
+
+
 @pytest.mark.parametrize("takeover", [False, True])
 async def test_compression_is_agreed_and_used(page: Page, serve: Serve, takeover: bool) -> None:  # K2
     deflate = PerMessageDeflate(context_takeover=takeover, threshold=0)

@@ -117,6 +117,16 @@ async def test_their_fragments_are_one_message(node: str, connected: Any, kind: 
 
 @both_roles
 @each_kind
+async def test_our_fragments_are_one_message(node: str, connected: Any, kind: Kind) -> None:  # K2, K4
+    async with connected(node, kind) as (ours, theirs):
+        await ours.send_stream(["a", "", "ä", "b" * 70000])
+        await ours.send_stream([b"\xff", b"x" * 70000, b""])
+        assert await theirs.message() == "aä" + "b" * 70000
+        assert await theirs.message() == b"\xff" + b"x" * 70000
+
+
+@both_roles
+@each_kind
 async def test_a_message_of_sixteen_megabytes_each_way(node: str, connected: Any, kind: Kind) -> None:  # K2, K4
     large = bytes(range(256)) * 65536
     async with connected(node, kind, on_message=echo) as (_, theirs):
