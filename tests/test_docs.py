@@ -55,7 +55,7 @@ def test_the_links_between_the_pages_lead_somewhere() -> None:
 
 NAME = re.compile(r"(?<=\.)[a-z]\w*|[A-Za-z]\w*(?=\()|^[A-Za-z]\w*$")  # behind a dot, called, or all there is
 ELSEWHERE = {"asyncio", "datetime", "msgspec", "now", "sent", "sleep", "TypedDict", *dir(builtins), *keyword.kwlist}
-COMING = {"raw", "receive_stream"}
+COMING = {"receive_stream"}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "coming-from").glob("*.md")), ids=lambda page: page.stem)
