@@ -286,10 +286,14 @@ class WebSocketClient(ConnectionOptions, _Way):
             via = None
         if via is not None:
             via(self._url)  # raises at once for a variable that is no proxy's address
+        context = self._ssl or self._client._ssl
+        if self._url.secure and context is None:
+            # The first one reads all of the system's authorities: not a matter of open_timeout.
+            context = _default_context()
         return Target(
             self._url,
             self.current(),
-            lambda: self._ssl or self._client._ssl or _default_context(),
+            lambda: context or _default_context(),
             tuple(self._headers),
             self._origin,
             self._client,
