@@ -27,8 +27,10 @@ from .errors import (
     ProtocolError,
     ProxyError,
     QueueOverflow,
+    ReadTimeout,
     WebSocketConnectionException,
     WebSocketException,
+    WriteTimeout,
 )
 from .extensions.base import AgreedExtension, Extension, ExtensionCodec
 from .extensions.deflate_frame import DeflateFrame
@@ -83,6 +85,7 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "QueueOverflow",
+    "ReadTimeout",
     "Request",
     "Response",
     "Server",
@@ -96,6 +99,7 @@ __all__ = [
     "WebSocketPolicy",
     "WebSocketRoute",
     "WebSocketService",
+    "WriteTimeout",
     "http_client",
     "http_server",
     "run",

@@ -15,7 +15,6 @@ from ._core.outbox import Turn
 from ._core.steps import Steps
 from .codes import CloseReason
 from .converters import default_converters
-from .policy import WebSocketPolicy
 from .receiving import Receiving
 from .streaming import send_stream
 
@@ -55,15 +54,12 @@ class WebSocketConnection(Receiving):
         "_url",
         "id",
         "is_secure",
-        "policy",
         "request",
         "response",
     )
 
     #: A number that no other connection of this process has (int).
     id: int
-    #: The limits in force (`WebSocketPolicy`).
-    policy: WebSocketPolicy
     #: The handshake's request (`Request`).
     request: Request
     #: The handshake's answer (client; None on the server).
@@ -92,7 +88,6 @@ class WebSocketConnection(Receiving):
             deflate, chain = _coding(agreement.extensions, is_client, limits.policy.compression_threshold)
         super().__init__(limits, callbacks, steps, turn, is_client, deflate, chain)
         self.id = next(_ids)
-        self.policy = limits.policy
         self.request = request
         self.response = response
         self.is_secure = is_secure
@@ -169,15 +164,64 @@ class WebSocketConnection(Receiving):
         """Whether what we send is masked: on the client always, on the server never (RFC 6455 §5.1)."""
         return self.is_client
 
+    # Live settings: checked as those of the policy are, in force at once, for this connection alone.
+
+    def _replace(self, name: str, value: object) -> None:
+        self._limit(Limits(self.policy.replace(**{name: value})), name)
+
     @property
     def max_message_size(self) -> int | None:
-        """Bytes of a whole message."""
+        """Bytes of a whole message, where no limit by type holds; may be set."""
         return self.policy.max_message_size
+
+    @max_message_size.setter
+    def max_message_size(self, size: int | None) -> None:
+        self._replace("max_message_size", size)
 
     @property
     def max_frame_size(self) -> int | None:
-        """Bytes of one frame."""
+        """Bytes of one frame; may be set, from the next frame on."""
         return self.policy.max_frame_size
+
+    @max_frame_size.setter
+    def max_frame_size(self, size: int | None) -> None:
+        self._replace("max_frame_size", size)
+
+    @property
+    def ping_interval(self) -> float | None:
+        """Seconds of the peer's silence after which it gets a Ping; may be set."""
+        return self.policy.ping_interval
+
+    @ping_interval.setter
+    def ping_interval(self, seconds: float | None) -> None:
+        self._replace("ping_interval", seconds)
+
+    @property
+    def ping_timeout(self) -> float | None:
+        """Seconds of silence behind that Ping, which end the connection; may be set."""
+        return self.policy.ping_timeout
+
+    @ping_timeout.setter
+    def ping_timeout(self, seconds: float | None) -> None:
+        self._replace("ping_timeout", seconds)
+
+    @property
+    def read_timeout(self) -> float | None:
+        """Seconds without a byte from the peer, which end the connection; may be set."""
+        return self.policy.read_timeout
+
+    @read_timeout.setter
+    def read_timeout(self, seconds: float | None) -> None:
+        self._replace("read_timeout", seconds)
+
+    @property
+    def write_timeout(self) -> float | None:
+        """Seconds in which the peer takes nothing of what waits, which end the connection; may be set."""
+        return self.policy.write_timeout
+
+    @write_timeout.setter
+    def write_timeout(self, seconds: float | None) -> None:
+        self._replace("write_timeout", seconds)
 
     @property
     def open_time(self) -> float | None:

@@ -10,7 +10,9 @@
      ├ ProtocolError                                 the peer broke a rule; has the close code
      │  ├ FrameTooBig, MessageTooBig                 1009
      │  └ InvalidPayload                             1007
-     ├ PingTimeout                                   the peer was silent for too long
+     ├ PingTimeout                                   the peer was silent for too long, and did not answer a Ping
+     ├ ReadTimeout                                   the peer was silent for too long
+     ├ WriteTimeout                                  the peer took nothing of what it was sent for too long
      ├ QueueOverflow                                 more is waiting to be sent than allowed
      ├ ConverterNotFound                             no converter takes text, or binary messages
      └ DeserializeError                              a message does not fit the asked type
@@ -37,8 +39,10 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "QueueOverflow",
+    "ReadTimeout",
     "WebSocketConnectionException",
     "WebSocketException",
+    "WriteTimeout",
 ]
 
 
@@ -171,13 +175,33 @@ class InvalidPayload(ProtocolError):
 
 
 class PingTimeout(WebSocketException):
-    """The peer was silent: ``silence`` and ``limit`` in seconds."""
+    """The peer was silent and answered no Ping: ``silence`` and ``limit`` in seconds, and the limit's ``option``."""
+
+    def __init__(self, silence: float, limit: float, option: str = "ping_interval + ping_timeout") -> None:
+        self.silence = silence
+        self.limit = limit
+        self.option = option
+        super().__init__(f"the peer was silent for {silence:.3g} s, more than {option} = {limit:g} s")
+
+
+class ReadTimeout(WebSocketException):
+    """No byte came from the peer: ``silence`` and ``limit`` in seconds."""
 
     def __init__(self, silence: float, limit: float) -> None:
         self.silence = silence
         self.limit = limit
+        super().__init__(f"the peer was silent for {silence:.3g} s, more than read_timeout = {limit:g} s")
+
+
+class WriteTimeout(WebSocketException):
+    """The peer took nothing of ``waiting`` bytes: ``stuck`` and ``limit`` in seconds."""
+
+    def __init__(self, stuck: float, limit: float, waiting: int) -> None:
+        self.stuck = stuck
+        self.limit = limit
+        self.waiting = waiting
         super().__init__(
-            f"the peer was silent for {silence:.1f} s, more than ping_interval + ping_timeout = {limit:.1f} s"
+            f"the peer took nothing of {waiting} waiting bytes for {stuck:.3g} s, more than write_timeout = {limit:g} s"
         )
 
 

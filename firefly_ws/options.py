@@ -317,6 +317,30 @@ class ConnectionOptions:
         """From our Close to the peer's."""
         return self._set("close_timeout", seconds)
 
+    def idle_timeout(self, seconds: float | None) -> Self:
+        """Without a message in either direction: then Close 1001."""
+        return self._set("idle_timeout", seconds)
+
+    def read_timeout(self, seconds: float | None) -> Self:
+        """Without a byte from the peer: then the end with 1006, and `ReadTimeout`."""
+        return self._set("read_timeout", seconds)
+
+    def write_timeout(self, seconds: float | None) -> Self:
+        """Without the peer taking any of the bytes that wait: then the end with 1006, and `WriteTimeout`."""
+        return self._set("write_timeout", seconds)
+
+    def ping_interval(self, seconds: float | None) -> Self:
+        """Silence of the peer after which it gets a Ping."""
+        return self._set("ping_interval", seconds)
+
+    def ping_timeout(self, seconds: float | None) -> Self:
+        """Silence behind that Ping: then the end with 1006, and `PingTimeout`."""
+        return self._set("ping_timeout", seconds)
+
+    def connection_timeout(self, seconds: float | None) -> Self:
+        """Silence of the peer: a Ping after half of it; after all of it the end with 1006, and `PingTimeout`."""
+        return self._set("connection_timeout", seconds)
+
     def write_high_water(self, size: int) -> Self:
         """Bytes waiting to be sent above which a send returns something to await."""
         return self._set("write_high_water", size)

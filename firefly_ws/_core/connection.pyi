@@ -1,17 +1,18 @@
 from collections.abc import Collection
 
 from firefly_ws.codes import ConnectionState
+from firefly_ws.policy import WebSocketPolicy
 
 from .chain import Chain
-from .closing import Closing
 from .deflate import Deflate
 from .delivery import Callbacks
 from .inbox import Inbox
+from .keepalive import Kept
 from .limits import Limits
 from .outbox import Turn
 from .steps import Steps, Wait
 
-class Connection(Closing):
+class Connection(Kept):
     def __init__(
         self,
         limits: Limits,
@@ -26,6 +27,9 @@ class Connection(Closing):
     def _inbox(self) -> Inbox | None: ...
     @property
     def _message_callbacks(self) -> bool: ...
+    def _limit(self, limits: Limits, doing: str) -> None: ...
+    @property
+    def policy(self) -> WebSocketPolicy: ...
     def wait_finished(self) -> Wait[None]: ...
     @property
     def state(self) -> ConnectionState: ...

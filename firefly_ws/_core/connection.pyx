@@ -2,10 +2,11 @@
 """The connection: its beginning, the errors of callbacks, its last callbacks. One class for both ends."""
 
 from .chain cimport Chain, ChainIn, ChainOut
-from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING, Closing
+from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING
 from .deflate cimport Deflate
-from .delivery cimport DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap, monotonic
+from .delivery cimport DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap
 from .inbox cimport Inbox
+from .keepalive cimport Kept
 from .limits cimport Limits
 from .messages cimport Messages, MessageSink
 from .outbox cimport Outbox, Turn
@@ -13,6 +14,9 @@ from .parser cimport FrameSink, Parser
 from .raw cimport RawFrames, RawInbox
 from .sending cimport CLOSED, OPEN, Sender
 from .steps cimport Steps, Wait
+from .wheel cimport monotonic
+
+from libc.math cimport INFINITY
 
 import asyncio
 import logging
@@ -28,7 +32,7 @@ cdef object _log = logging.getLogger("firefly_ws")
 _STATES = tuple(ConnectionState)
 
 
-cdef class Connection(Closing):
+cdef class Connection(Kept):
     """One WebSocket connection; made by `server` and `client`, which know what a user may see of it."""
 
     def __init__(self, Limits limits not None, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
@@ -36,7 +40,6 @@ cdef class Connection(Closing):
         cdef FrameSink sink
         cdef MessageSink taker = self
         cdef int claimed = 0 if deflate is None else 0x40
-        cdef long long frame_limit = limits.frame
         self.loop = steps.loop
         self.steps = steps
         self.callbacks = callbacks
@@ -48,9 +51,6 @@ cdef class Connection(Closing):
         if callbacks.raw:
             self.raw = True
             sink = RawFrames(self, self._inbox)
-            if frame_limit < 0 and limits.text >= 0 and limits.binary >= 0:
-                # Nothing else bounds what a frame takes.
-                frame_limit = max(limits.text, limits.binary)
         else:
             sink = self.messages = Messages(taker, limits, deflate)
         if chain is None:
@@ -61,7 +61,8 @@ cdef class Connection(Closing):
             sink = ChainIn(self.messages, self, chain)
         if callbacks.frame is not None:
             sink = FrameTap(sink, self)
-        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, frame_limit)
+        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, self.frame_limit(limits))
+        self.limits = limits
         self.max_messages = limits.queue_messages
         self.max_bytes = limits.queue_bytes
         self.high_water = limits.high_water
@@ -69,6 +70,30 @@ cdef class Connection(Closing):
         self.max_write = limits.max_write
         self.close_timeout = limits.close_timeout
         self.reading = True
+
+    cdef long long frame_limit(self, Limits limits) noexcept:
+        """Bytes of a frame; below zero: none."""
+        if self.raw and limits.frame < 0 and limits.text >= 0 and limits.binary >= 0:
+            # Nothing else bounds what a frame takes.
+            return max(limits.text, limits.binary)
+        return limits.frame
+
+    def _limit(self, Limits limits not None, str doing):
+        """Have *limits* hold from now on in place of those before: sizes and keepalive, nothing else of it."""
+        self.check_thread(doing)
+        self.limits = limits
+        if self.parser is not None:
+            self.parser.max_frame_size = self.frame_limit(limits)
+            if self.messages is not None:
+                self.messages.limit_to(limits)
+        if self.transport is not None and (
+                self.guard is not None or limits.first < INFINITY or self.outbox.blocked):
+            self.guarded().soon(monotonic())
+
+    @property
+    def policy(self):
+        """The limits in force (`WebSocketPolicy`)."""
+        return self.limits.policy
 
     def wait_finished(self):
         """Resolves behind on_close."""
@@ -121,6 +146,8 @@ cdef class Connection(Closing):
         self.outbox.attach(transport, fd)
         self._state = OPEN
         self.begun = self.read_at = monotonic()
+        if self.limits.first < INFINITY:
+            self.guarded().soon(self.begun + self.limits.first)
         if self.callbacks.accept is not None:
             self.inside = True
             self.cork()
@@ -146,6 +173,9 @@ cdef class Connection(Closing):
         self.outbox.detach()
         self.transport = None
         self.stop_timer()
+        if self.guard is not None:
+            self.guard.end()
+            self.guard = None
         if error is not None and self.error is None and self.ending == NOT_ENDING:
             self.error = error
         self.close_reason = self.close_received or CloseReason(CloseCode.ABNORMAL_CLOSURE, self.why())

@@ -92,5 +92,4 @@ cdef class FrameTap(FrameSink):
     cdef int seen(self, int first, bytes payload) except -1
 
 
-cdef double monotonic() noexcept
 cdef bytes payload_copy(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked)

@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 from .frames cimport binary_frame, text_frame, wire_frame
 from .messages cimport MessageSink
 from .parser cimport FrameSink
+from .wheel cimport monotonic
 from .wire cimport wire_xor_copy
 
 import asyncio
@@ -21,14 +22,6 @@ from collections import deque
 
 from .done import DONE
 from ..errors import ProtocolError
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    cdef struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int clock, timespec* now)
 
 cdef extern from "Python.h":
     object PyMemoryView_FromMemory(char* data, Py_ssize_t size, int flags)
@@ -38,12 +31,6 @@ cdef enum:
     BUDGET = 524288   # per connection and turn, in bytes: about a millisecond of callbacks
 
 cdef object _done = DONE
-
-
-cdef double monotonic() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef class Callbacks:

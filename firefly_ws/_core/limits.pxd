@@ -9,3 +9,7 @@ cdef class Limits:
     cdef Py_ssize_t queue_messages, queue_bytes
     cdef Py_ssize_t high_water, low_water, max_write
     cdef object close_timeout              # seconds or None
+    cdef double idle, read, write          # seconds; infinity in all of these: none
+    cdef double ping_interval, ping_timeout, connection
+    cdef double first                      # when there is something to look at, where nothing waits to be sent
+    cdef double shortest                   # of all of these

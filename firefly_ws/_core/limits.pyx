@@ -1,6 +1,8 @@
 # cython: language_level=3
 """A policy as the core reads it: C numbers, made once for all connections of a route. Knows no connection."""
 
+from libc.math cimport INFINITY
+
 
 cdef class Limits:
     """The sizes, counts and times of a `WebSocketPolicy`."""
@@ -19,7 +21,19 @@ cdef class Limits:
         self.low_water = policy.write_low_water
         self.max_write = _number(policy.max_write_buffer)
         self.close_timeout = policy.close_timeout
+        self.idle = _seconds(policy.idle_timeout)
+        self.read = _seconds(policy.read_timeout)
+        self.write = _seconds(policy.write_timeout)
+        self.ping_interval = _seconds(policy.ping_interval)
+        self.ping_timeout = INFINITY if policy.ping_interval is None else _seconds(policy.ping_timeout)
+        self.connection = _seconds(policy.connection_timeout)
+        self.first = min(self.idle / 8, self.read, self.ping_interval, self.connection / 2)
+        self.shortest = min(self.idle, self.read, self.write, self.ping_interval, self.ping_timeout, self.connection)
 
 
 cdef long long _number(object limit) except? -1:
     return -1 if limit is None else limit
+
+
+cdef double _seconds(object limit) except? -1:
+    return INFINITY if limit is None else limit

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from .deflate cimport Deflate
+from .limits cimport Limits
 from .parser cimport FrameSink
 from .wire cimport wire_utf8
 
@@ -44,3 +45,4 @@ cdef class Messages(FrameSink):
     cdef int hand_over(self, bytes data) except -1
     cdef int whole_control(self, int opcode, bytes payload) except -1
     cdef long long limit(self) noexcept
+    cdef int limit_to(self, Limits limits) except -1

@@ -106,10 +106,15 @@ cdef class Messages(FrameSink):
     def __init__(self, MessageSink sink, Limits limits not None, Deflate deflate=None):
         self.sink = sink
         self.deflate = deflate
+        self.limit_to(limits)
+
+    cdef int limit_to(self, Limits limits) except -1:
+        """From now on these hold, also for what has begun."""
         self.text_limit = limits.text
         self.binary_limit = limits.binary
         self.max_fragments = limits.fragments
         self.options = limits.options
+        return 0
 
     cdef int frame(self, int first, const uint8_t* payload, Py_ssize_t size, uint32_t mask, bint masked) except -1:
         """A frame that is all here."""
@@ -189,7 +194,8 @@ cdef class Messages(FrameSink):
                 f"a message of more than max_fragments={self.max_fragments} frames; raise it with "
                 ".max_fragments(number)", 1009)
         limit = self.limit()
-        if limit >= 0 and not self.compressed and length > <uint64_t>(limit - self.size):
+        if limit >= 0 and not self.compressed and length and (
+                limit < self.size or length > <uint64_t>(limit - self.size)):
             self.too_big(self.size + length)
         return 0
 
@@ -218,7 +224,7 @@ cdef class Messages(FrameSink):
     cdef int append_inflated(self, bytes data) except -1:
         """Inflate *data*, or the message's end where it is None."""
         cdef long long limit = self.limit()
-        cdef long long left = limit - self.size if limit >= 0 else -1
+        cdef long long left = max(limit - self.size, 0) if limit >= 0 else -1
         cdef bytes out
         cdef uint8_t* place
         cdef Py_ssize_t size

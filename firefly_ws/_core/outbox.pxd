@@ -22,12 +22,15 @@ cdef class Outbox:
     cdef bint in_turn         # has written in this turn: what comes now leaves at its end
     cdef Turn turn
     cdef Buffer main          # whole frames, in order
-    cdef bytes urgent         # the newest Pong owed, while blocked (RFC 6455 §5.5.3)
+    cdef bytes urgent         # the newest Pong owed, and a Ping of ours, while blocked (RFC 6455 §5.5.3)
     cdef long long bytes_written
 
     cdef int put(self, int first, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int put_whole(self, int first, const uint8_t* payload, Py_ssize_t size, object owner) except -1
     cdef int put_pong(self, bytes payload) except -1
+    cdef int put_urgent(self, int first, bytes payload) except -1
+    cdef bytes frame(self, int first, bytes payload)
+    cdef object taken(self)
     cdef int send(self) except -1
     cdef int flush(self) except -1
     cdef int give(self) except -1

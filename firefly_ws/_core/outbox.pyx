@@ -14,7 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from .buffer cimport buffer_drop, buffer_release, buffer_reserve
-from .wire cimport sys_send, wire_write_head, wire_xor_copy
+from .wire cimport sys_send, sys_taken, wire_write_head, wire_xor_copy
 
 cdef enum:
     POOL = 4096         # random bytes drawn at once: 0.3 µs a key without it
@@ -66,13 +66,23 @@ cdef class Turn:
 
     def _end(self):
         cdef Outbox outbox
+        cdef Py_ssize_t done = 0
         cdef list marked = self.marked
         self.marked = []
         self.scheduled = False
-        for outbox in marked:
-            outbox.in_turn = False
-            if outbox.main.size:
-                outbox.flush()
+        try:
+            for outbox in marked:
+                done += 1
+                outbox.in_turn = False
+                if outbox.main.size:
+                    outbox.flush()
+        finally:
+            if done < len(marked):
+                # A transport raised; the loop reports that, and those behind it come in the next turn.
+                self.marked = marked[done:] + self.marked
+                if not self.scheduled:
+                    self.scheduled = True
+                    self.loop.call_soon(self._end)
 
 
 cdef class Outbox:
@@ -152,19 +162,31 @@ cdef class Outbox:
 
     cdef int put_pong(self, bytes payload) except -1:
         """A Pong that we owe. Behind a blocked transport only the newest is kept (RFC 6455 §5.5.3)."""
-        cdef Buffer before
         if not self.blocked:
             return self.put(0x8A, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
-        before = self.main
+        # A Ping of ours may go with the Pong before: its peer has just spoken.
+        self.urgent = self.frame(0x8A, payload)
+        return 0
+
+    cdef int put_urgent(self, int first, bytes payload) except -1:
+        """A control frame that goes before whole frames behind a blocked transport."""
+        cdef bytes before = self.urgent
+        self.urgent = self.frame(first, payload)
+        if before is not None:
+            self.urgent = before + self.urgent
+        return 0
+
+    cdef bytes frame(self, int first, bytes payload):
+        """A frame by itself."""
+        cdef Buffer before = self.main
         self.main.data = NULL
         self.main.size = self.main.capacity = 0
         try:
-            self.put(0x8A, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
-            self.urgent = PyBytes_FromStringAndSize(<char*>self.main.data, self.main.size)
+            self.put(first, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
+            return PyBytes_FromStringAndSize(<char*>self.main.data, self.main.size)
         finally:
             buffer_release(&self.main)
             self.main = before
-        return 0
 
     cdef int send(self) except -1:
         """Behind a put: write now where this turn has not written yet, else at its end."""
@@ -213,6 +235,15 @@ cdef class Outbox:
         if self.blocked and self.transport is not None:
             size += self.transport.get_write_buffer_size()
         return size
+
+    cdef object taken(self):
+        """What is another value once the peer's machine has taken bytes that wait in our transport or kernel."""
+        cdef int fd = self.fd
+        if fd < 0:
+            # TLS is in between: written past it nothing may be, asked how it stands it may.
+            sock = self.transport.get_extra_info("socket")
+            fd = -1 if sock is None else sock.fileno()
+        return self.transport.get_write_buffer_size(), sys_taken(fd)
 
 
 cdef object _view(object owner, const uint8_t* payload, Py_ssize_t size, Py_ssize_t start):

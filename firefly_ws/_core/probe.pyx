@@ -9,6 +9,8 @@ from .deflate cimport Deflate
 from .limits cimport Limits
 from .messages cimport MessageSink, Messages
 from .parser cimport FrameSink, Parser
+from .wheel cimport Watch, Wheel, monotonic, put_forward
+from .wheel cimport wheel_of as _wheel_of
 from .wire cimport wire_xor_copy
 
 from ..errors import ProtocolError
@@ -113,3 +115,65 @@ cdef bytes _unmask(const uint8_t* data, Py_ssize_t size, uint32_t mask, bint mas
         wire_xor_copy(<uint8_t*>out, data, size, mask)
         return bytes(out)
     return data[:size]
+
+
+# ---- time ----------------------------------------------------------------------------------------------------------
+
+
+cdef class Alarm(Watch):
+    """Calls ``due(now)``, which returns when to call again, or 0."""
+
+    cdef object due
+
+    def __init__(self, due):
+        self.due = due
+
+    cdef double look(self, double now) except -1:
+        return self.due(now)
+
+    @property
+    def stands(self):
+        """Whether it is in a wheel (bool)."""
+        return self.tick >= 0
+
+
+def now():
+    """The core's clock, in seconds."""
+    return monotonic()
+
+
+def pass_time(double seconds):
+    """Put the core's clock forward, for all loops of this process."""
+    put_forward(seconds)
+
+
+def wheel_of(loop):
+    """The `Wheel` of *loop*."""
+    return _wheel_of(loop)
+
+
+def place(Wheel wheel not None, Watch watch not None, double when, double shortest=8):
+    """Have *watch* looked at at *when*."""
+    wheel.place(watch, when, shortest)
+
+
+def remove(Wheel wheel not None, Watch watch not None):
+    """Forget *watch*."""
+    wheel.remove(watch)
+
+
+def late_since(Wheel wheel not None, double moment):
+    """Seconds behind *moment* in which the loop was blocked."""
+    return wheel.late_since(moment)
+
+
+def armed(Wheel wheel not None):
+    """When the wheel's timer should call, or None while there is none."""
+    return None if wheel.timer is None else wheel.armed
+
+
+def turn(Wheel wheel not None):
+    """Call in place of the wheel's timer."""
+    if wheel.timer is not None:
+        wheel.timer.cancel()
+    wheel._turn()

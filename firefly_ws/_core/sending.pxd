@@ -46,6 +46,7 @@ cdef class Sender(Delivery):
     cdef int check_room(self, Py_ssize_t size) except -1
     cdef int check_thread(self, str doing) except -1
     cdef int ponged(self, bytes payload) except -1
+    cdef double ping_answered(self, bytes payload, double now) except -1
     cdef int drain(self) except -1
 
     # for the closing to fill in

@@ -9,10 +9,11 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
-from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, Delivery, monotonic
+from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, Delivery
 from .frames cimport Frame
 from .outbox cimport Outbox
 from .steps cimport Wait
+from .wheel cimport monotonic
 
 import asyncio
 import os
@@ -283,16 +284,29 @@ cdef class Sender(Delivery):
 
     cdef int ponged(self, bytes payload) except -1:
         """A Pong answers its Ping and, as the newest may be answered alone, every Ping before (§5.5.3)."""
-        cdef double now
+        cdef double now = monotonic()
+        cdef double asked = self.ping_answered(payload, now)
+        if asked:
+            self.latency = now - asked
+            for data in list(self.pings or ()):
+                wait, sent = self.pings[data]
+                if <double>sent > asked:
+                    break
+                del self.pings[data]
+                (<Wait>wait).resolve(now - <double>sent)
+            return 0
         if not self.pings or payload not in self.pings:
             return 0
-        now = monotonic()
         for data in list(self.pings):
             wait, sent = self.pings.pop(data)
             (<Wait>wait).resolve(now - sent)
             if data == payload:
                 self.latency = now - sent
                 break
+        return 0
+
+    cdef double ping_answered(self, bytes payload, double now) except -1:
+        """When a Ping of the library's own left that this answers; 0 if there is none: for the keepalive."""
         return 0
 
     cdef int drain(self) except -1:

@@ -1,4 +1,4 @@
-/* One non-blocking write to a socket, and nothing else of the operating system. */
+/* A non-blocking write to a socket, how far what was written has come, and nothing else of the operating system. */
 #ifndef FIREFLY_WS_SYS_H
 #define FIREFLY_WS_SYS_H
 
@@ -13,9 +13,17 @@ static inline ptrdiff_t sys_send(int fd, const void *head, size_t head_size, con
     return -1;
 }
 
+static inline int64_t sys_taken(int fd) {
+    (void)fd;
+    return -1;
+}
+
 #else
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -43,6 +51,32 @@ static inline ptrdiff_t sys_send(int fd, const void *head, size_t head_size, con
         }
     } while (sent < 0 && errno == EINTR);
     return sent;
+}
+
+/* A number that changes whenever the peer's machine has taken bytes; -1 where the system does not tell.
+ * Linux counts the bytes acknowledged (struct tcp_info of its own headers, older ones of libc do not have the field);
+ * elsewhere, and on unix sockets, it is what the kernel still holds. */
+static inline int64_t sys_taken(int fd) {
+#ifdef __linux__
+    enum { TCP_INFO_OPTION = 11, BYTES_ACKED = 120 };
+    unsigned char info[BYTES_ACKED + 8];
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO_OPTION, info, &size) == 0 && size == sizeof info) {
+        int64_t acked;
+        memcpy(&acked, info + BYTES_ACKED, sizeof acked);
+        return acked;
+    }
+#endif
+#if defined(SO_NWRITE)
+    int left = 0;
+    socklen_t length = sizeof left;
+    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &left, &length) == 0 ? left : -1;
+#elif defined(TIOCOUTQ)
+    int left = 0;
+    return ioctl(fd, TIOCOUTQ, &left) == 0 ? left : -1;
+#else
+    return -1;
+#endif
 }
 
 #endif

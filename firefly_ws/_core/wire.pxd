@@ -1,6 +1,6 @@
 """What Cython sees of wire.h and sys.h."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "wire.h" nogil:
@@ -29,3 +29,4 @@ cdef extern from "wire.h" nogil:
 
 cdef extern from "sys.h" nogil:
     ptrdiff_t sys_send(int fd, const void* head, size_t head_size, const void* body, size_t body_size)
+    int64_t sys_taken(int fd)

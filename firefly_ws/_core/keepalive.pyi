@@ -1,0 +1,6 @@
+from .closing import Closing
+from .wheel import Watch
+
+class Kept(Closing): ...
+
+class Guard(Watch): ...
