@@ -27,10 +27,14 @@ class Messages(AsyncIterator[Any]):
         self._connection = connection
 
     async def __anext__(self) -> Any:
-        try:
-            return (await self._connection._some("async for")).pop()
-        except ConnectionClosedOK:
-            raise StopAsyncIteration from None
+        connection = self._connection
+        inbox = connection._inbox
+        if inbox is None or inbox.is_empty("async for"):
+            try:
+                inbox = await connection._some("async for")
+            except ConnectionClosedOK:
+                raise StopAsyncIteration from None
+        return inbox.pop()
 
 
 class Filtered(AsyncIterator[Any]):

@@ -201,6 +201,8 @@ cdef class Connection(Kept):
             if self._inbox is not None:
                 self._inbox.end()
             self.gone(None)
+            self.parser = None
+            self.messages = None
             if self.finished is not None:
                 self.finished.resolve(None)
         return 0

@@ -123,14 +123,15 @@ cdef class Inbox(MessageSink):
             raise RuntimeError(f"{doing}: a connection belongs to its loop's thread; "
                                "from another thread use connection.threadsafe")
         if self.waiter is not None and not self.abandoned():
+            name = None if self.reader is None else self.reader.get_name()
             raise RuntimeError(
-                f"{doing}: task {self.reader.get_name()!r} is waiting in {self.reading} on this connection already; "
+                f"{doing}: task {name!r} is waiting in {self.reading} on this connection already; "
                 "one task at a time receives")
         return not self.queue
 
     cdef bint abandoned(self):
         """The reader that waited has been cancelled, though it may not have run since."""
-        return self.waiter.cancelled() or (self.waiter.done() and self.reader.cancelling() > 0)
+        return self.waiter.cancelled() or (self.waiter.done() and self.reader is not None and self.reader.cancelling() > 0)
 
     def wait(self, str doing):
         """A future for the reader to wait with; it must be given back to `waited`."""
