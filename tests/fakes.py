@@ -10,6 +10,7 @@ import pytest
 from judge import TEXT, Event, close_payload, frame, judge
 
 from firefly_ws import WebSocketPolicy
+from firefly_ws._core.chain import Chain
 from firefly_ws._core.connection import Connection
 from firefly_ws._core.deflate import Deflate
 from firefly_ws._core.delivery import Callbacks
@@ -128,6 +129,7 @@ class Peer:
         *,
         is_client: bool = False,
         deflate: Deflate | None = None,
+        chain: Chain | None = None,
         start: bool = True,
         policy: WebSocketPolicy | None = None,
         steps: Steps | None = None,
@@ -150,6 +152,7 @@ class Peer:
             Turn(loop) if turn is None else turn,
             is_client,
             deflate,
+            chain,
         )
         self.protocol = Protocol(self.connection)
         self.transport = Transport(loop)

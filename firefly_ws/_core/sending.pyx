@@ -156,8 +156,8 @@ cdef class Sender(Delivery):
                 outbox.put(0xC0 | opcode, <const uint8_t*>PyBytes_AS_STRING(compressed), packed)
                 return self.sent()
         self.check_room(size)
-        self.messages_sent += 1
         outbox.put_whole(0x80 | opcode, payload, size, owner)
+        self.messages_sent += 1
         return self.sent()
 
     cdef object sent(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,88 @@ def test_of_two_with_one_reserved_bit_the_client_gets_its_first() -> None:
     extensions = (Made("a", 4), Made("b", 4), Made("c", 2))
     assert names(server_answer(extensions, "b, a, c").extensions) == ["b", "c"]
     assert names(server_answer(extensions, "a, b, c").extensions) == ["a", "c"]
+
+
+class Cuts(AgreedExtension):
+    per_frame = False
+    cuts_frames = True
+
+
+class Other:
+    """As `Made`, with an answer of the caller's."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, name: str, answer: Any) -> None:
+        self.name = name
+        self.made = answer
+        self.asked = 0
+
+    def offers(self) -> Sequence[Params]:
+        return [()]
+
+    def answer(self, params: Params) -> AgreedExtension | None:
+        self.asked += 1
+        return self.made  # type: ignore[no-any-return]
+
+    def confirm(self, params: Params) -> AgreedExtension:
+        return self.made  # type: ignore[no-any-return]
+
+
+def test_what_cuts_frames_goes_before_those_that_need_them_whole() -> None:
+    cuts = Other("cuts", Cuts("cuts"))
+    assert names(server_answer((Made("a"), cuts), "cuts, a").extensions) == ["cuts", "a"]
+    assert names(server_answer((Made("a"), cuts), "a, cuts").extensions) == ["a"]
+    assert client_offer([cuts, Made("a")]) == "cuts, a"
+    why = "'cuts' cuts frames that 'a' must get back whole; 'cuts' goes before 'a'"
+    with pytest.raises(ValueError, match=why):
+        client_offer([Made("a"), cuts])
+    with pytest.raises(ValueError, match=why):
+        client_verify([cuts, Made("a")], "a, cuts")
+
+
+def test_two_that_claim_one_reserved_bit_may_both_be_offered_and_not_both_chosen() -> None:
+    extensions = [Made("a", 6), Made("b", 3)]
+    assert client_offer(extensions) == "a, b"
+    with pytest.raises(ValueError, match="'a' and 'b' both claim RSV2, which can mean one thing only"):
+        client_verify(extensions, "a, b")
+    with pytest.raises(ValueError, match=r"on_extension_select chose .* 'b' and 'a' both claim RSV2"):
+        server_select(tuple(extensions), "a, b", lambda offers: ["b", "a"])
+
+
+def test_an_extension_that_cannot_be_hashed_is_asked_each_time() -> None:
+    other = Other("a", AgreedExtension("a"))
+    for _ in range(2):
+        assert names(server_answer((other,), "a").extensions) == ["a"]
+    assert other.asked == 2
+
+
+def test_an_error_of_an_extension_is_not_taken_for_one_of_hashing() -> None:
+    class Broken(Made):
+        def answer(self, params: Params) -> AgreedExtension | None:
+            raise TypeError("broken")
+
+    with pytest.raises(TypeError, match="broken"):
+        server_answer((Broken("a"),), "a")
+
+
+@pytest.mark.parametrize("made", ["a", True, Item("a")])
+def test_an_answer_that_is_no_agreed_extension_is_told_so(made: Any) -> None:
+    with pytest.raises(TypeError, match=r"answer\(\) of the extension 'a' returned .* must return an AgreedExtension"):
+        server_answer((Other("a", made),), "a")
+    with pytest.raises(TypeError, match=r"confirm\(\) of the extension 'a' returned"):
+        client_verify([Other("a", made)], "a")
+
+
+def test_an_answer_of_another_name_is_told_so() -> None:
+    with pytest.raises(ValueError, match="returned one named 'b'"):
+        server_answer((Other("a", AgreedExtension("b")),), "a")
+
+
+@pytest.mark.parametrize("rsv", [-1, 8, True, "4"])
+def test_reserved_bits_are_three(rsv: Any) -> None:
+    with pytest.raises(ValueError, match=r"a: rsv=.* must be a sum of 4"):
+        AgreedExtension("a", (), rsv)
 
 
 def test_an_offer_is_negotiated_once_for_the_same_extensions() -> None:
@@ -143,5 +226,5 @@ def test_a_client_refuses_any_other_answer(answer: str, why: str) -> None:
 def test_the_base_has_no_codec_and_a_readable_repr() -> None:
     agreed = AgreedExtension("a", (("p", "1"),))
     assert repr(agreed) == "<AgreedExtension a; p=1>"
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="AgreedExtension of the extension 'a' must have a method codec"):
         agreed.codec(True, None)

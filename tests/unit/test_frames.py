@@ -192,3 +192,18 @@ def test_a_reason_has_at_most_123_bytes() -> None:
         close_payload(1000, "ü" * 62)
     with pytest.raises(TypeError, match="reason=b'x' must be a str"):
         close_payload(1000, b"x")  # type: ignore[arg-type]
+
+
+def test_a_frame_is_changed_by_a_changed_copy() -> None:
+    frame = TextFrame("hello", rsv2=True)
+    assert frame.replace() == frame
+    assert frame.replace() is not frame
+    changed = frame.replace(payload=b"bye", fin=False, rsv1=True, rsv2=False)
+    assert isinstance(changed, TextFrame)
+    assert (changed.text, changed.fin, changed.rsv1, changed.rsv2, changed.rsv3) == ("bye", False, True, False, False)
+    assert frame == TextFrame("hello", rsv2=True)
+    assert BinaryFrame(b"").replace(payload="ä", rsv3=True) == BinaryFrame("ä".encode(), rsv3=True)
+    with pytest.raises(TypeError, match="payload must be bytes-like, not int"):
+        frame.replace(payload=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at most 125 bytes"):
+        PingFrame(b"").replace(payload=bytes(126))

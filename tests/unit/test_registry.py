@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from firefly_ws.extensions.deflate_frame import DeflateFrame
 from firefly_ws.extensions.permessage_deflate import PerMessageDeflate
 from firefly_ws.extensions.registry import known_extensions, resolve
 
 
 def test_every_known_name_resolves_to_an_extension_of_that_name() -> None:
-    assert "permessage-deflate" in known_extensions()
+    assert known_extensions() == (
+        "permessage-deflate", "deflate-frame", "x-webkit-deflate-frame", "fragment", "identity"
+    )  # fmt: skip
     for name in known_extensions():
         assert resolve(name).name == name
 
@@ -21,6 +24,15 @@ def test_parameters_may_follow_the_name() -> None:
     assert isinstance(made, PerMessageDeflate)
     assert (made.server_max_window_bits, made.client_max_window_bits) == (10, 15)
     assert made.context_takeover is False
+
+
+def test_parameters_of_the_others_may_follow_too() -> None:
+    assert repr(resolve("fragment;maxLength=20")) == "Fragment(20)"
+    assert repr(resolve("identity")) == "Identity()"
+    made = resolve("x-webkit-deflate-frame; max_window_bits=10; no_context_takeover")
+    assert isinstance(made, DeflateFrame)
+    assert (made.name, made.max_window_bits, made.context_takeover) == ("x-webkit-deflate-frame", 10, False)
+    assert "max_window_bits=10" in repr(made)
 
 
 def test_an_object_is_taken_as_it_is() -> None:
@@ -39,6 +51,12 @@ def test_an_object_is_taken_as_it_is() -> None:
         ("permessage-deflate; server_max_window_bits=8", "server_max_window_bits=8 must be an int from 9 to 15"),
         ("permessage-deflate; server_max_window_bits=x", "server_max_window_bits='x' must be a number from 9 to 15"),
         ("permessage-deflate; client_no_context_takeover=1", "client_no_context_takeover=1"),
+        ("fragment;maxLength=0", "maxLength=0 must be a number of bytes, at least 1"),
+        ("fragment;maxLength", "maxLength=None must be a number"),
+        ("fragment;length=5", "parameter 'length' is unknown or given twice; known: maxLength=bytes"),
+        ("identity;x=1", "identity: unknown parameter 'x'"),
+        ("deflate-frame;max_window_bits=8", "max_window_bits=8 must be an int from 9 to 15"),
+        ("x-webkit-deflate-frame;level=3", "x-webkit-deflate-frame: parameter 'level=3' is unknown"),
         ("permessage-deflate; server_max_window_bits=9; server_max_window_bits=9", "given twice"),
     ],
 )
