@@ -299,6 +299,18 @@ def test_push_tells_all_what_happens_and_one_what_is_for_them_alone() -> None:  
             process.kill()
 
 
+# --- extensions
+
+
+def test_own_extension_guards_its_frames_beside_compression_and_is_optional() -> None:
+    code, lines, errors = run("own_extension.py")
+    assert (code, errors) == (0, "")
+    assert lines[0] == "agreed: permessage-deflate, x-crc32"
+    assert re.fullmatch(r"on the wire: \d\d bytes, RSV2 True", lines[1])
+    assert lines[3:5] == ["agreed: nothing", "on the wire: 140 bytes, RSV2 False"]
+    assert lines[2] == lines[5] == "answer: " + "hello, " * 20
+
+
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.py"):
