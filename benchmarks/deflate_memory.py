@@ -1,8 +1,8 @@
 """Bytes that one connection's compression keeps, for each choice: `python -m benchmarks.deflate_memory`.
 
 A process of its own for each row, so that nothing an earlier one has freed is used again. It makes the server's
-codecs as a connection has them, first idle, then after 300 KB each way, and reads the kernel's figure for the
-process (PSS) before and after. The connection's own memory comes on top and is the same for all.
+codecs as a connection has them, sends 300 KB each way through each, and reads the kernel's figure for the process
+(PSS) before and after. The connection's own memory comes on top and is the same for all.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ CHOICES: dict[str, tuple[PerMessageDeflate | DeflateFrame, str]] = {
     ),
     "context_takeover=True": (PerMessageDeflate(context_takeover=True), ""),
     "context_takeover=True, 12 bits, mem_level=5": (
-        PerMessageDeflate(
-            context_takeover=True, server_max_window_bits=12, client_max_window_bits=12, mem_level=5
-        ),
+        PerMessageDeflate(context_takeover=True, server_max_window_bits=12, client_max_window_bits=12, mem_level=5),
         "client_max_window_bits",
     ),
     "context_takeover=True, 9 bits, mem_level=1": (

@@ -396,9 +396,7 @@ async def test_any_chain_gives_back_any_messages_however_they_are_cut(
 ) -> None:  # F7
     got = list[Any]()
     ours = Peer(is_client=True, chain=built(names))
-    theirs = Peer(
-        chain=built(names), text=lambda text, _: got.append(text), binary=lambda data, _: got.append(data)
-    )
+    theirs = Peer(chain=built(names), text=lambda text, _: got.append(text), binary=lambda data, _: got.append(data))
     for message in sent:
         if fragments:
             await send_stream(ours.connection, [message[:3], message[3:]], text=isinstance(message, str))
