@@ -25,7 +25,7 @@ demo: $(VENV)/.built
 	@$(PY) examples/ten_messages.py
 
 test: $(VENV)/.built $(VENV)/.extra-test
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 build: $(VENV)/.built
 

@@ -144,7 +144,7 @@ async def test_a_server_that_resets_the_connection() -> None:
 # --- sending
 
 
-@pytest.mark.parametrize("value", [None, 5, 1.5, ["x"], {"a": 1}, object(), str], ids=repr)
+@pytest.mark.parametrize("value", [None, 5, 1.5, ["x"], {"a": 1}, object(), str])
 async def test_what_is_no_message_is_not_sent(connection: WebSocketConnection, value: Any) -> None:
     with pytest.raises(TypeError, match=type(value).__name__):
         connection.send(value)

@@ -21,18 +21,17 @@ async def opened(net: Any, route: Any) -> tuple[Any, Any]:
     return connection, peer
 
 
-@pytest.mark.parametrize(
-    "call",
-    {
-        "send": lambda conn: conn.send("a"), "send bytes": lambda conn: conn.send(b"a"),
-        "send_text": lambda conn: conn.send_text("a"), "send_data": lambda conn: conn.send_data(b"a"),
-        "send_frame": lambda conn: conn.send_frame(TextFrame("a")), "ping": lambda conn: conn.ping(),
-        "pong": lambda conn: conn.pong(), "flush": lambda conn: conn.flush(), "close": lambda conn: conn.close(),
-        "terminate": lambda conn: conn.terminate(), "drop": lambda conn: conn.drop(),
-        "pause_reading": lambda conn: conn.pause_reading(), "resume_reading": lambda conn: conn.resume_reading(),
-    }.values(),
-    ids=str,
-)
+CALLS = {
+    "send": lambda conn: conn.send("a"), "send bytes": lambda conn: conn.send(b"a"),
+    "send_text": lambda conn: conn.send_text("a"), "send_data": lambda conn: conn.send_data(b"a"),
+    "send_frame": lambda conn: conn.send_frame(TextFrame("a")), "ping": lambda conn: conn.ping(),
+    "pong": lambda conn: conn.pong(), "flush": lambda conn: conn.flush(), "close": lambda conn: conn.close(),
+    "terminate": lambda conn: conn.terminate(), "drop": lambda conn: conn.drop(),
+    "pause_reading": lambda conn: conn.pause_reading(), "resume_reading": lambda conn: conn.resume_reading(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_call_from_another_thread_raises_and_names_threadsafe(plain: Any, call: Any) -> None:
     connection, _ = await opened(plain, plain.route().discard())
     with pytest.raises(RuntimeError, match="threadsafe"):
