@@ -131,7 +131,9 @@ cdef class Inbox(MessageSink):
 
     cdef bint abandoned(self):
         """The reader that waited has been cancelled, though it may not have run since."""
-        return self.waiter.cancelled() or (self.waiter.done() and self.reader is not None and self.reader.cancelling() > 0)
+        if self.waiter.cancelled():
+            return True
+        return self.waiter.done() and self.reader is not None and self.reader.cancelling() > 0
 
     def wait(self, str doing):
         """A future for the reader to wait with; it must be given back to `waited`."""

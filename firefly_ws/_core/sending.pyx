@@ -103,8 +103,8 @@ cdef class Sender(Delivery):
         if frame.opcode == 8:
             return self.send_raw_close(frame)
         if frame.opcode < 8 and self.stream is not None:
-            raise RuntimeError(f"send_frame: {frame!r} would stand between the fragments of a message that send_stream() "
-                               "is sending (RFC 6455 §5.4); await that first")
+            raise RuntimeError(f"send_frame: {frame!r} would stand between the fragments of a message that "
+                               "send_stream() is sending (RFC 6455 §5.4); await that first")
         self.check_room(len(payload))
         self.outbox.put(frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
         return self.sent()
