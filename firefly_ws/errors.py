@@ -147,8 +147,9 @@ class _TooBig(ProtocolError):
         self.size = size
         self.limit = limit
         self.option = option
+        how = "receive_stream(max_size=...)" if option == "max_size" else f".{option}(bytes)"
         super().__init__(
-            f"{what} of at least {size} bytes exceeds {option}={limit}; raise it with .{option}(bytes)",
+            f"{what} of at least {size} bytes exceeds {option}={limit}; raise it with {how}",
             CloseCode.MESSAGE_TOO_BIG,
         )
 

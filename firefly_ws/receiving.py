@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._core.frames import Frame
     from ._core.inbox import Inbox
     from .session import Incoming, Outgoing
+    from .streaming import ReceivedStream
 
 __all__ = ["Receiving", "handled"]
 
@@ -79,6 +80,18 @@ class Receiving(Connection):
         converters = self._converters or default_converters()
         converters.prepare(type)
         return converters.deserialize(_frame((await self._some("receive_deserialized()")).pop()), type)
+
+    def receive_stream(self, max_size: int | None = None) -> ReceivedStream:
+        """The next message piece by piece, as it comes, inflated, never held as a whole (`ReceivedStream`).
+
+        For ``async for piece in connection.receive_stream()``, or ``async with ... as stream`` where its rest may
+        be left. ``max_message_size`` does not apply; *max_size* bounds the bytes of all pieces instead, and more
+        raises `MessageTooBig` and closes with 1009. Raises as `receive` does while the message has not begun, and
+        `InvalidPayload` or `ConnectionClosed` where its rest will not come.
+        """
+        from .streaming import ReceivedStream
+
+        return ReceivedStream(self, self._pulled("receive_stream()"), max_size)
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Every message, until the connection has ended; raises `ConnectionClosedError` unless with 1000 or 1001."""

@@ -1,21 +1,27 @@
-"""Messages piece by piece: from an iterable to the wire. Knows neither frames nor sockets."""
+"""Messages piece by piece: from an iterable to the wire, from the inbox to a reader. Knows no frame and no socket."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._core.arriving import Arriving
 from ._core.fragments import Stream
+from .errors import MessageTooBig, ProtocolError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ._core.inbox import Inbox
     from ._core.sending import Sender
+    from .receiving import Receiving
 
     Piece = str | Buffer
 
-__all__ = ["send_stream"]
+__all__ = ["ReceivedStream", "send_stream"]
 
+BATCH = 1048576  # bytes a reader is given without a turn of the loop for others
 LARGEST = 262144  # bytes of a fragment; larger pieces are cut, so that the peer may drain in between
 
 
@@ -87,3 +93,101 @@ def _parts(piece: Any) -> Iterator[Any]:
             view = view.cast("B")
             return (view[at : at + LARGEST] for at in range(0, len(view), LARGEST))
     return iter((piece,))
+
+
+class ReceivedStream(AsyncIterator[Any]):
+    """The next message of a connection, piece by piece: an async iterator, and an async context manager.
+
+    ``async with`` waits until the message begins, and at the end gives up what has
+    not been read of it. Pieces are ``str``, whole characters, or ``bytes``; none is
+    empty. A message whose rest will not come raises instead of ending.
+    """
+
+    __slots__ = ("_arriving", "_connection", "_inbox", "_is_text", "_limit", "_taken", "_whole")
+
+    def __init__(self, connection: Receiving, inbox: Inbox, max_size: int | None) -> None:
+        if max_size is not None and (isinstance(max_size, bool) or not isinstance(max_size, int)):
+            raise TypeError(f"receive_stream(max_size={max_size!r}) must be a number of bytes, or None for no limit")
+        if max_size is not None and max_size < 0:
+            raise ValueError(f"receive_stream(max_size={max_size!r}) must be at least 0, or None for no limit")
+        self._connection = connection
+        self._inbox = inbox
+        self._limit = -1 if max_size is None else max_size
+        self._arriving: Arriving | None = None
+        self._whole: str | bytes | None = None
+        self._is_text: bool | None = None
+        self._taken = 0
+
+    @property
+    def is_text(self) -> bool | None:
+        """Whether the message is text (bool); None before it has begun."""
+        return self._is_text
+
+    async def __aenter__(self) -> ReceivedStream:
+        if self._is_text is None:
+            await self._begin()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._arriving is not None:
+            self._inbox.give_up(self._arriving)
+
+    async def __anext__(self) -> str | bytes:
+        if self._is_text is None:
+            await self._begin()
+        arriving = self._arriving
+        if arriving is None:
+            whole, self._whole = self._whole, None
+            if not whole:
+                raise StopAsyncIteration
+            return whole
+        if self._taken > BATCH:
+            # What is here already would go on without a wait: other connections want the loop as well.
+            self._taken = 0
+            await asyncio.sleep(0)
+        while True:
+            if arriving.skipped:
+                raise RuntimeError(
+                    "receive_stream(): the rest of this message was given up, by leaving it or by receiving the next"
+                )
+            try:
+                piece = arriving.next(self._limit)
+            except ProtocolError as error:
+                self._inbox.refuse(arriving, error)
+                raise
+            self._inbox.took(arriving)
+            if piece is not None:
+                self._taken += len(piece)
+                return piece
+            if arriving.done:
+                raise StopAsyncIteration
+            if self._inbox.ended:
+                raise self._connection.closed_error("receive_stream()") from self._connection.error
+            await _waited(self._inbox, self._inbox.wait_for_piece())
+
+    async def _begin(self) -> None:
+        """Take the next message."""
+        inbox = self._inbox
+        while inbox.no_stream("receive_stream()"):
+            if inbox.ended:
+                raise self._connection.closed_error("receive_stream()") from self._connection.error
+            await _waited(inbox, inbox.wait_for_stream())
+        message = inbox.take()
+        if isinstance(message, Arriving):
+            self._arriving = message
+            self._is_text = message.is_text
+            return
+        self._is_text = isinstance(message, str)
+        size = len(message.encode()) if isinstance(message, str) else len(message)
+        if 0 <= self._limit < size:
+            error = MessageTooBig(size, self._limit, "max_size")
+            inbox.refuse(None, error)
+            raise error
+        self._whole = message
+
+
+async def _waited(inbox: Inbox, waiter: asyncio.Future[None]) -> None:
+    try:
+        await waiter
+    finally:
+        inbox.waited(waiter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import shutil
@@ -315,3 +316,26 @@ def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.py"):
         assert f'"{path.name}"' in text
+
+
+# --- files
+
+
+def test_a_file_is_sent_piece_by_piece_and_kept(tmp_path: Path) -> None:
+    kept, path = tmp_path / "kept", tmp_path / "a file.bin"
+    kept.mkdir()
+    path.write_bytes(bytes(range(256)) * 20_000)
+    process = begin(EXAMPLES / "send_file.py", "serve", str(kept), "0")
+    try:
+        assert process.stdout is not None
+        url = url_in(process.stdout.readline())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert run("send_file.py", str(path), url.rstrip("/")) == (0, [f"5120000 bytes, sha256 {digest}"], "")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=LIMIT) == ("", "")
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert [one.name for one in kept.iterdir()] == ["a file.bin"]
+    assert (kept / "a file.bin").read_bytes() == path.read_bytes()

@@ -11,6 +11,7 @@ from .limits cimport Limits
 from .messages cimport Messages, MessageSink
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink, Parser
+from .pieces cimport Pieces
 from .raw cimport RawFrames, RawInbox
 from .sending cimport CLOSED, OPEN, Sender
 from .steps cimport Steps, Wait
@@ -52,7 +53,8 @@ cdef class Connection(Kept):
             self.raw = True
             sink = RawFrames(self, self._inbox)
         else:
-            sink = self.messages = Messages(taker, limits, deflate)
+            self.messages = Messages(self, limits, deflate) if taker is self else Pieces(taker, limits, deflate)
+            sink = self.messages
         if chain is None:
             self.outbox = Outbox(turn, is_client)
         else:

@@ -21,6 +21,8 @@ cdef class Deflate:
     cdef object own_compressor(self)
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
+    cdef int ended(self) except -1
+    cdef tuple inflate_some(self, bytes data, Py_ssize_t most)
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit)
     cdef bytes pack(self, object payload)
     cdef bytes unpack(self, Frame frame, object limit, bint final)

@@ -91,9 +91,32 @@ cdef class Deflate:
     cdef bytes finish(self, Py_ssize_t limit):
         """The rest of the message, at its end."""
         cdef bytes out = self.inflate(_TAIL, limit)
+        self.ended()
+        return out
+
+    cdef int ended(self) except -1:
+        """The message has been inflated."""
         if not self.decompress_takeover:
             self._decompressor = None
-        return out
+        return 0
+
+    cdef tuple inflate_some(self, bytes data, Py_ssize_t most):
+        """At most *most* bytes of what *data* inflates to, and what is left to inflate: None if nothing is."""
+        cdef object inflater = self._decompressor
+        cdef bytes out, left
+        if inflater is None:
+            inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits)
+        try:
+            out = inflater.decompress(data, most)
+            if inflater.eof:
+                # As in `_inflate_on`.
+                left = inflater.unused_data
+                self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=out[-32768:])
+                return out, left or None
+        except zlib.error as error:
+            raise InvalidPayload(f"a compressed message does not inflate: {error}") from None
+        # With all of the input taken, zlib may still hold output that did not fit.
+        return out, inflater.unconsumed_tail if inflater.unconsumed_tail or len(out) == most else None
 
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit):
         """A block with BFINAL ended zlib's stream and the message goes on (RFC 7692 §7.2.3.4), perhaps many times."""

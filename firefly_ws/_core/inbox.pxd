@@ -1,5 +1,6 @@
 """Messages to a reader."""
 
+from .arriving cimport Arriving
 from .delivery cimport Delivery
 from .messages cimport MessageSink
 
@@ -12,6 +13,8 @@ cdef class Inbox(MessageSink):
     cdef readonly Py_ssize_t size    # bytes of what is in it
     cdef long long taken             # how many a reader has had
     cdef long long taken_then        # when *timer* was set
+    cdef Arriving arriving           # the message that is handed over in pieces, until that has been done
+    cdef bint handed                 # its reader has taken it out of the queue
     cdef object waiter               # the future of the reader that waits, or has been woken and not run yet
     cdef object reader               # its task
     cdef object reading              # and what that called
@@ -23,6 +26,15 @@ cdef class Inbox(MessageSink):
     cdef int put(self, object message, Py_ssize_t size) except -1
     cdef int keep(self, object message, Py_ssize_t size) except -1
     cdef int wake(self) except -1
+    cdef bint streams(self)
+    cdef bint waits_whole(self)
+    cdef int arrives(self, Arriving arriving) except -1
+    cdef int arrived(self) except -1
+    cdef int check_reader(self, str doing) except -1
+    cdef bint given_up(self) except -1
+    cdef bint joined(self) except -1
+    cdef int violate(self, object error) except -1
+    cdef int make_room(self) except -1
     cdef int filled(self) except -1
     cdef bint is_full(self) noexcept
     cdef bint abandoned(self)

@@ -6,12 +6,15 @@ no branch for it. A message leaves the queue in the step of the reader that retu
 it: a reader that is cancelled, at whatever moment, has taken nothing.
 """
 
+from .arriving cimport Arriving
 from .delivery cimport DEAD, ENDED, FULL, PAUSED, PER_MESSAGE, Delivery
 from .messages cimport MessageSink
 
 import asyncio
 import logging
 from collections import deque
+
+from ..errors import ProtocolError
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
@@ -22,6 +25,11 @@ cdef object _log = logging.getLogger("firefly_ws")
 
 # Seconds for which reading may be paused without anybody receiving, before that is logged.
 _STALLED = 5.0
+
+cdef enum:
+    SKIPPED = 1048576  # bytes that are inflated at once for nobody
+
+cdef str _STREAM = "receive_stream()"
 
 
 cdef class Inbox(MessageSink):
@@ -76,6 +84,8 @@ cdef class Inbox(MessageSink):
 
     cdef bint is_full(self) noexcept:
         cdef Delivery delivery = self.delivery
+        if self.arriving is not None and self.arriving.holds():
+            return True
         return (delivery.max_messages >= 0 and len(self.queue) >= delivery.max_messages
                 or delivery.max_bytes >= 0 and self.size >= delivery.max_bytes)
 
@@ -92,6 +102,41 @@ cdef class Inbox(MessageSink):
             self.timer = None
         self.delivery = None
         return self.wake()
+
+    # ---- a message in pieces, from `Pieces` -----------------------------------------------------------------------
+
+    cdef bint streams(self):
+        """Somebody waits for the next message in pieces."""
+        return self.waiter is not None and not self.waiter.done() and self.reading is _STREAM
+
+    cdef bint waits_whole(self):
+        """Somebody waits for the next message as a whole."""
+        return self.waiter is not None and not self.waiter.done() and self.reading is not _STREAM
+
+    cdef int arrives(self, Arriving arriving) except -1:
+        """The next message is handed over in pieces; 1 if no more of it should come now."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append(arriving)
+        self.arriving = arriving
+        self.handed = False
+        return self.arrived()
+
+    cdef int arrived(self) except -1:
+        """More of it is here, or its end; 1 if no more should come now."""
+        cdef Delivery delivery = self.delivery
+        cdef Arriving arriving = self.arriving
+        if arriving is not None and arriving.skipped and not arriving.needs_inflating():
+            arriving.skip(0)
+            if arriving.done:
+                self.arriving = None
+        self.wake()
+        if delivery.hold & (ENDED | DEAD):
+            return delivery.hold & DEAD != 0
+        if self.is_full():
+            delivery.hold |= FULL
+            self.filled()
+        return delivery.work <= 0 or delivery.hold & (PAUSED | FULL) != 0
 
     # ---- a reader that does not come ---------------------------------------------------------------------------
 
@@ -119,6 +164,19 @@ cdef class Inbox(MessageSink):
 
     def is_empty(self, str doing):
         """Whether *doing* has to wait; raises ``RuntimeError`` from another thread, or while another reader waits."""
+        self.check_reader(doing)
+        if self.arriving is not None and (not self.given_up() or not self.joined()):
+            return True
+        return not self.queue
+
+    def no_stream(self, str doing):
+        """The same for a reader who takes the next message in pieces."""
+        self.check_reader(doing)
+        if self.arriving is not None and not self.given_up():
+            return True
+        return not self.queue
+
+    cdef int check_reader(self, str doing) except -1:
         if PyThread_get_thread_ident() != self.thread:
             raise RuntimeError(f"{doing}: a connection belongs to its loop's thread; "
                                "from another thread use connection.threadsafe")
@@ -127,7 +185,7 @@ cdef class Inbox(MessageSink):
             raise RuntimeError(
                 f"{doing}: task {name!r} is waiting in {self.reading} on this connection already; "
                 "one task at a time receives")
-        return not self.queue
+        return 0
 
     cdef bint abandoned(self):
         """The reader that waited has been cancelled, though it may not have run since."""
@@ -148,6 +206,101 @@ cdef class Inbox(MessageSink):
             self.waiter = None
             self.reader = None
 
+    def wait_for_stream(self):
+        """`wait` for the next message in pieces: if it has begun, the wait is over."""
+        waiter = self.wait(_STREAM)
+        if self.delivery is not None:
+            (<object>self.delivery.messages).begin_pieces()
+        return waiter
+
+    def wait_for_piece(self):
+        """`wait` for more of a message."""
+        return self.wait(_STREAM)
+
+    def take(self):
+        """The oldest message, or the `Arriving` that hands it over in pieces."""
+        if self.queue[0] is not self.arriving:
+            return self.pop()
+        self.handed = True
+        return self.queue.popleft()
+
+    def took(self, Arriving arriving not None):
+        """A piece has been taken."""
+        self.taken += 1
+        if arriving.done and self.arriving is arriving:
+            self.arriving = None
+        self.make_room()
+
+    def refuse(self, Arriving arriving, error):
+        """A piece of it, or (None) a whole message, cannot be taken: the peer's fault."""
+        if arriving is not None and self.arriving is arriving:
+            self.arriving = None
+            arriving.skipped = True
+        self.violate(error)
+
+    def give_up(self, Arriving arriving not None):
+        """Its reader leaves before the end. What has to be inflated all the same is so when somebody receives."""
+        if self.arriving is arriving:
+            arriving.skip(0)
+            self.took(arriving)
+
+    cdef bint given_up(self) except -1:
+        """Whether a stream that was left, or is left now, is out of the way."""
+        cdef Arriving arriving = self.arriving
+        cdef bint more
+        if not self.handed:
+            return True
+        try:
+            more = arriving.skip(SKIPPED)
+        except ProtocolError as error:
+            self.refuse(arriving, error)
+            return False
+        self.took(arriving)
+        if more:
+            self.loop.call_soon(self._go_on)
+        return self.arriving is None
+
+    def _go_on(self):
+        self.wake()
+
+    cdef bint joined(self) except -1:
+        """Whether the message in pieces, if it is the next one, is here as a whole."""
+        cdef Arriving arriving = self.arriving
+        cdef object whole
+        if arriving is None or not self.queue or self.queue[0] is not arriving:
+            return True
+        try:
+            whole = arriving.join()
+        except ProtocolError as error:
+            self.queue.popleft()
+            self.refuse(arriving, error)
+            return False
+        self.took(arriving)
+        if whole is None:
+            return False
+        self.queue[0] = whole
+        self.size += _size(whole)
+        return True
+
+    cdef int violate(self, object error) except -1:
+        """What the parser could not see breaks a rule."""
+        cdef Delivery delivery = self.delivery
+        if delivery is not None:
+            delivery.hold = delivery.hold & ~FULL | DEAD
+            delivery.violated(error)
+            if not delivery.inside:
+                # Before whoever reads can close with another code.
+                delivery.settle()
+        return 0
+
+    cdef int make_room(self) except -1:
+        cdef Delivery delivery = self.delivery
+        if delivery is not None and delivery.hold & FULL and not self.is_full():
+            delivery.hold &= ~FULL
+            # Nothing is parsed, no callback called, within a user's call.
+            delivery.schedule()
+        return 0
+
     def first(self):
         """The message that `pop` would give."""
         return self.queue[0]
@@ -155,13 +308,9 @@ cdef class Inbox(MessageSink):
     def pop(self):
         """The oldest message; ``IndexError`` where there is none."""
         cdef object message = self.queue.popleft()
-        cdef Delivery delivery = self.delivery
         self.size -= _size(message)
         self.taken += 1
-        if delivery is not None and delivery.hold & FULL and not self.is_full():
-            delivery.hold &= ~FULL
-            # Nothing is parsed, no callback called, within a user's call.
-            delivery.schedule()
+        self.make_room()
         return message
 
 

@@ -74,3 +74,7 @@ cdef class RawInbox(Inbox):
         if doing != "receive_frame()":
             raise RuntimeError(f"{doing}: a raw session has frames, not messages; use receive_frame() or incoming")
         return Inbox.is_empty(self, doing)
+
+    def no_stream(self, str doing):
+        """See `Inbox`."""
+        return self.is_empty(doing)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from judge import CONT, PING, PONG, TEXT
-from peers import eventually, ping
+from judge import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, frame
+from peers import binary, eventually, ping
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from firefly_ws import ConnectionClosedError, PerMessageDeflate, http_client
+import firefly_ws
+from firefly_ws import ConnectionClosedError, MessageTooBig, PerMessageDeflate, http_client
 from firefly_ws._core.steps import Wait
 
 KIB, MIB = 1024, 1024 * 1024
@@ -165,3 +170,144 @@ async def test_a_websockets_client_gets_our_stream(plain: Any) -> None:
     server = await plain.listen(plain.route().on_accept(send))
     async with connect(f"ws://127.0.0.1:{server.port}/", proxy=None) as theirs:
         assert await theirs.recv() == b"one" + b"two" * 30_000
+
+
+# ---- receiving -----------------------------------------------------------------------------------------------------
+
+
+async def collected(connection: Any, **how: Any) -> Any:
+    pieces = [piece async for piece in connection.receive_stream(**how)]
+    return type(pieces[0])().join(pieces)
+
+
+@DEFLATE
+async def test_a_message_of_any_size_is_received_in_pieces(net: Any, extensions: Any) -> None:  # K4
+    async def back(connection: Any) -> None:
+        for _ in range(3):
+            async with connection.receive_stream() as stream:
+                await connection.send_stream(stream, text=stream.is_text)
+
+    server = await net.listen(net.route().handler(back).extensions(extensions))
+    connection = await net.connect(server, lambda builder: builder.extensions(extensions))
+    for message in (bytes(range(256)) * 20_000, "aé€😀" * 700_000, "small"):
+        size = 40_000
+        pieces = (message[at : at + size] for at in range(0, len(message), size))
+        sent = asyncio.ensure_future(connection.send_stream(pieces))
+        assert await collected(connection) == message
+        await sent
+    assert (await connection.wait_closed()).code == 1000
+
+
+@pytest.mark.parametrize("fragments", [False, True])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+async def test_what_websockets_sends_is_received_in_pieces(plain: Any, fragments: bool, compression: Any) -> None:
+    got: list[Any] = []
+
+    async def handler(connection: Any) -> None:
+        got.append(await collected(connection))
+        got.append(await connection.receive())
+
+    server = await plain.listen(plain.route().handler(handler).extensions(["permessage-deflate"]))
+    data = bytes(range(256)) * 16 * KIB
+    async with connect(f"ws://127.0.0.1:{server.port}/", proxy=None, compression=compression) as theirs:
+        await theirs.send([data[at : at + MIB] for at in range(0, len(data), MIB)] if fragments else data)
+        await theirs.send("whole")
+        await theirs.wait_closed()
+    assert got == [data, "whole"]
+
+
+async def test_pings_are_answered_while_a_message_is_received(net: Any) -> None:  # C5
+    pieces: list[bytes] = []
+
+    async def handler(connection: Any) -> None:
+        async for piece in connection.receive_stream():
+            pieces.append(piece)
+
+    peer = await net.serve(net.route().handler(handler))
+    peer.write(frame(BINARY, b"one", mask=KEY, fin=False))
+    await eventually(lambda: pieces == [b"one"])
+    peer.write(ping(b"?"), frame(CONT, b"two", mask=KEY))
+    assert await peer.frame() == (PONG, b"?")
+    one = await peer.frame()
+    assert (one.opcode, one.code) == (CLOSE, 1000)
+    assert pieces == [b"one", b"two"]
+
+
+async def test_a_peer_that_vanishes_in_the_middle_is_an_error_of_the_stream(net: Any) -> None:  # C8
+    errors: list[Any] = []
+
+    async def handler(connection: Any) -> None:
+        try:
+            async for _ in connection.receive_stream():
+                pass
+        except ConnectionClosedError as error:
+            errors.append(error)
+
+    peer = await net.serve(net.route().handler(handler))
+    peer.write(binary(bytes(2 * MIB))[: MIB + 10])
+    await peer.end()
+    await eventually(lambda: errors)
+    assert errors[0].code == 1006
+
+
+async def test_more_than_max_size_is_refused_with_1009(net: Any) -> None:  # C8
+    errors: list[Any] = []
+
+    async def handler(connection: Any) -> None:
+        try:
+            await collected(connection, max_size=100_000)
+        except MessageTooBig as error:
+            errors.append(error)
+
+    peer = await net.serve(net.route().handler(handler).on_error(lambda connection, error: errors.append(error)))
+    peer.write(binary(bytes(150_000)))
+    one = await peer.frame()
+    assert (one.opcode, one.code) == (CLOSE, 1009)
+    await peer.end()
+    await eventually(lambda: len(errors) == 2)
+    assert errors[0] is errors[1]
+
+
+async def test_a_reader_that_stands_still_holds_the_peer_back(net: Any) -> None:
+    gate = asyncio.Event()
+    sizes: list[int] = []
+
+    async def handler(connection: Any) -> None:
+        async with connection.receive_stream() as stream:
+            await anext(stream)
+            await gate.wait()
+            sizes.append(connection.bytes_read)
+            async for _ in stream:
+                pass
+        sizes.append(connection.bytes_read)
+
+    server = await net.listen(net.route().handler(handler))
+    connection = await net.connect(server)
+    sent = asyncio.ensure_future(connection.send_stream(iter([bytes(64 * KIB)] * 640)))
+    await eventually(lambda: connection.buffered_amount > MIB)
+    await asyncio.sleep(0.03)
+    gate.set()
+    await sent
+    await connection.wait_closed()
+    assert sizes[0] < 2 * MIB
+    assert sizes[1] > 40 * MIB
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "up plain",
+        pytest.param("down plain", marks=pytest.mark.slow),
+        pytest.param("frame plain", marks=pytest.mark.slow),
+        pytest.param("up deflate", marks=pytest.mark.slow),
+        pytest.param("down deflate", marks=pytest.mark.slow),
+    ],
+)
+def test_a_gibibyte_passes_through_less_than_32_mebibytes(how: str) -> None:
+    path = os.pathsep.join([str(Path(firefly_ws.__file__).parents[1]), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", Path(__file__).with_name("one_gibibyte.py"), *how.split()],
+        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 32 * KIB
