@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,10 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 import firefly_ws
 
 LIMIT = 30.0  # seconds, for a whole script
 ROOTS = (Path(firefly_ws.__file__).parents[1], Path(__file__).parent)
+
+# For scripts that begin with something open on a loop, or several.
+BEGIN = """
+import asyncio, concurrent.futures, os, signal, socket, sys, threading, time
+from firefly_ws.runtime import background, run, runtime_of, submit
+from small_server import *
+# A test run that is itself a background job of a shell hands down an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+both_signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 
 class Script:
@@ -87,3 +102,14 @@ def scripts(begin: str) -> Iterator[Start]:
         for script in started:
             with script:
                 pass
+
+
+def wait_until_signal_was_taken(pid: int) -> None:
+    """Return when no signal is pending for ``pid`` and its main thread sleeps again, or has ended."""
+    while True:
+        try:
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        except FileNotFoundError:
+            return
+        if int(status["ShdPnd"], 16) == 0 and status["State"].strip()[0] in "SZX":
+            return

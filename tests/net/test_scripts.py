@@ -1,4 +1,4 @@
-"""Plain scripts and `run`, in processes of their own: how a program stays alive, and the ways it ends.
+"""Plain scripts, in processes of their own: how a program stays alive, and the ways it ends.
 
 Each script uses `small_server` for something that is open. What a signal hits is known from a line the script prints.
 """
@@ -11,15 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from script import Start, scripts
+from script import BEGIN, Start, both_signals, linux_only, scripts, wait_until_signal_was_taken
 
-BEGIN = """
-import asyncio, concurrent.futures, os, signal, socket, sys, threading, time
-from firefly_ws.runtime import background, run, runtime_of, submit
-from small_server import *
-# A test run that is itself a background job of a shell hands down an ignored SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-"""
 # CPython 3.12.0 to 3.12.2 start no thread behind the last line (python/cpython#113964).
 NO_LATE_THREADS = (3, 12) <= sys.version_info[:3] < (3, 12, 3)
 
@@ -32,8 +25,6 @@ def start() -> Iterator[Start]:
         yield start
 
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-both_signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 
 # --- behind the last line
@@ -118,17 +109,6 @@ def test_a_third_signal_ends_a_script_whose_loop_is_stuck(start: Start) -> None:
     code, said, errors = script.end()
     assert (code, said) == (0, ["stuck"])
     assert "Traceback" not in errors
-
-
-def wait_until_signal_was_taken(pid: int) -> None:
-    """Return when no signal is pending for ``pid`` and its main thread sleeps again, or has ended."""
-    while True:
-        try:
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        except FileNotFoundError:
-            return
-        if int(status["ShdPnd"], 16) == 0 and status["State"].strip()[0] in "SZX":
-            return
 
 
 def test_callbacks_behind_the_last_line_may_use_threads_and_look_up_names(start: Start) -> None:
@@ -417,187 +397,3 @@ def test_a_multiprocessing_child_of_a_script_ends(start: Start) -> None:
         "ignore::DeprecationWarning",
     )
     assert script.end() == (0, ["child", "0", "closing"], "")
-
-
-# --- run
-
-
-def test_run_returns_the_result_when_all_is_closed(start: Start) -> None:
-    script = start("""
-        def main():
-            async def close_later():
-                server = await listen()
-                await server.close_gracefully()
-            runtime = runtime_of(asyncio.get_running_loop())
-            runtime.hold(asyncio.create_task(close_later()))
-            say("main returns")
-            return 42
-        say(run(main))
-    """)
-    assert script.end() == (0, ["main returns", "closing", "42"], "")
-
-
-@both_signals
-def test_a_signal_ends_a_run_whose_main_waits_for_its_server(start: Start, number: int) -> None:
-    script = start("""
-        async def main():
-            server = await listen()
-            say("ready")
-            await server.wait_closed()
-            return "main's result"
-        say(run(main))
-        say(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-        say(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
-    """)
-    script.until("ready")
-    script.signal(number)
-    assert script.end() == (0, ["ready", "closing", "main's result", "True", "True"], "")
-
-
-@both_signals
-def test_a_signal_cancels_a_main_that_goes_on_after_the_closing(start: Start, number: int) -> None:
-    script = start("""
-        async def main():
-            server = await listen()
-            say("ready")
-            try:
-                await asyncio.Event().wait()
-            finally:
-                say("cancelled")
-        say(run(main))
-    """)
-    script.until("ready")
-    script.signal(number)
-    assert script.end() == (0, ["ready", "closing", "cancelled", "None"], "")
-
-
-def test_a_signal_ends_a_run_whose_main_has_returned(start: Start) -> None:
-    script = start("""
-        async def main():
-            await listen()
-            asyncio.get_running_loop().call_later(0.05, say, "ready")
-            return 42
-        say(run(main))
-    """)
-    script.until("ready")
-    script.signal(signal.SIGTERM)
-    assert script.end() == (0, ["ready", "closing", "42"], "")
-
-
-def test_a_second_signal_aborts_a_run(start: Start) -> None:
-    script = start("""
-        async def main():
-            await listen_stubbornly()
-            say("ready")
-        say(run(main))
-    """)
-    script.until("ready")
-    script.signal(signal.SIGINT)
-    script.until("asked")
-    script.signal(signal.SIGINT)
-    assert script.end() == (0, ["ready", "asked", "aborting", "None"], "")
-
-
-def test_a_second_signal_leaves_a_main_that_ignores_its_cancellation(start: Start) -> None:
-    script = start("""
-        async def main():
-            say("ready")
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                say("ignored")
-                await asyncio.Event().wait()
-        say(run(main))
-    """)
-    script.until("ready")
-    script.signal(signal.SIGINT)
-    script.until("ignored")
-    script.signal(signal.SIGINT)
-    assert script.end() == (0, ["ready", "ignored", "None"], "")
-
-
-@linux_only
-def test_a_third_signal_leaves_a_run_whose_loop_is_stuck(start: Start) -> None:
-    script = start("""
-
-        async def main():
-            await listen()
-            say("ready")
-            while True:
-                time.sleep(0.01)
-        try:
-            run(main)
-        except KeyboardInterrupt:
-            say("left")
-    """)
-    script.until("ready")
-    for _ in range(3):
-        script.signal(signal.SIGINT)
-        wait_until_signal_was_taken(script.process.pid)
-    assert script.end() == (0, ["ready", "aborting", "left"], "")
-
-
-def test_sys_exit_in_a_run_closes_everything(start: Start) -> None:
-    script = start("""
-        async def main():
-            await listen()
-            sys.exit(3)
-        run(main)
-    """)
-    assert script.end() == (3, ["closing"], "")
-
-
-def test_a_run_keeps_the_programs_own_handler(start: Start) -> None:
-    script = start("""
-        server = None
-        def own(number, frame):
-            say("own")
-            asyncio.get_running_loop().call_soon_threadsafe(server._end)
-        signal.signal(signal.SIGINT, own)
-        async def main():
-            global server
-            server = await listen()
-            say("ready")
-            await server.wait_closed()
-        run(main)
-        say(signal.getsignal(signal.SIGINT) is own)
-    """)
-    script.until("ready")
-    script.signal(signal.SIGINT)
-    assert script.end() == (0, ["ready", "own", "True"], "")
-
-
-def test_a_run_in_debug_mode_and_without_uvloop(start: Start) -> None:
-    script = start(
-        """
-        sys.modules["uvloop"] = None
-        async def main():
-            loop = asyncio.get_running_loop()
-            server = await listen()
-            await server.close_gracefully()
-            return type(loop).__module__.split(".")[0], loop.get_debug()
-        say(*run(main))
-        say(submit(main).result()[0])
-        """,
-        PYTHONASYNCIODEBUG="1",
-    )
-    assert script.end() == (0, ["closing", "asyncio True", "closing", "asyncio"], "")
-
-
-@both_signals
-def test_signals_end_scripts_and_runs_on_asyncios_loop(start: Start, number: int) -> None:
-    script = start("""
-        sys.modules["uvloop"] = None
-        async def main():
-            server = await listen()
-            say("first")
-            await server.wait_closed()
-        run(main)
-        submit(listen).result()
-        submit(say_ready)
-    """)
-    script.until("first")
-    script.signal(number)
-    script.until("ready")
-    script.signal(number)
-    assert script.end() == (0, ["first", "closing", "ready", "closing"], "")

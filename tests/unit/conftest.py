@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 import uvloop
 from fakes import turns
+
+from firefly_ws.runtime import Handle, Runtime, runtime_of, stop_background, submit
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 
@@ -34,3 +37,23 @@ def run(request: pytest.FixtureRequest) -> Callable[[Main], None]:
         assert errors == []
 
     return runs
+
+
+@pytest.fixture
+async def here() -> Runtime:
+    return runtime_of(asyncio.get_running_loop())
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """A test run that is itself a background job of a shell has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def script() -> Iterator[Callable[..., Handle[Any]]]:
+    """`submit`, onto a background loop that ends with the test."""
+    yield submit
+    stop_background()

@@ -1,0 +1,204 @@
+"""`run`, in processes of its own: how a program that is all in one loop ends.
+
+Each script uses `small_server` for something that is open. What a signal hits is known from a line the script prints.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+from script import BEGIN, Start, both_signals, linux_only, scripts, wait_until_signal_was_taken
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with scripts(BEGIN) as start:
+        yield start
+
+
+
+
+def test_run_returns_the_result_when_all_is_closed(start: Start) -> None:
+    script = start("""
+        def main():
+            async def close_later():
+                server = await listen()
+                await server.close_gracefully()
+            runtime = runtime_of(asyncio.get_running_loop())
+            runtime.hold(asyncio.create_task(close_later()))
+            say("main returns")
+            return 42
+        say(run(main))
+    """)
+    assert script.end() == (0, ["main returns", "closing", "42"], "")
+
+
+@both_signals
+def test_a_signal_ends_a_run_whose_main_waits_for_its_server(start: Start, number: int) -> None:
+    script = start("""
+        async def main():
+            server = await listen()
+            say("ready")
+            await server.wait_closed()
+            return "main's result"
+        say(run(main))
+        say(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        say(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+    """)
+    script.until("ready")
+    script.signal(number)
+    assert script.end() == (0, ["ready", "closing", "main's result", "True", "True"], "")
+
+
+@both_signals
+def test_a_signal_cancels_a_main_that_goes_on_after_the_closing(start: Start, number: int) -> None:
+    script = start("""
+        async def main():
+            server = await listen()
+            say("ready")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                say("cancelled")
+        say(run(main))
+    """)
+    script.until("ready")
+    script.signal(number)
+    assert script.end() == (0, ["ready", "closing", "cancelled", "None"], "")
+
+
+def test_a_signal_ends_a_run_whose_main_has_returned(start: Start) -> None:
+    script = start("""
+        async def main():
+            await listen()
+            asyncio.get_running_loop().call_later(0.05, say, "ready")
+            return 42
+        say(run(main))
+    """)
+    script.until("ready")
+    script.signal(signal.SIGTERM)
+    assert script.end() == (0, ["ready", "closing", "42"], "")
+
+
+def test_a_second_signal_aborts_a_run(start: Start) -> None:
+    script = start("""
+        async def main():
+            await listen_stubbornly()
+            say("ready")
+        say(run(main))
+    """)
+    script.until("ready")
+    script.signal(signal.SIGINT)
+    script.until("asked")
+    script.signal(signal.SIGINT)
+    assert script.end() == (0, ["ready", "asked", "aborting", "None"], "")
+
+
+def test_a_second_signal_leaves_a_main_that_ignores_its_cancellation(start: Start) -> None:
+    script = start("""
+        async def main():
+            say("ready")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                say("ignored")
+                await asyncio.Event().wait()
+        say(run(main))
+    """)
+    script.until("ready")
+    script.signal(signal.SIGINT)
+    script.until("ignored")
+    script.signal(signal.SIGINT)
+    assert script.end() == (0, ["ready", "ignored", "None"], "")
+
+
+@linux_only
+def test_a_third_signal_leaves_a_run_whose_loop_is_stuck(start: Start) -> None:
+    script = start("""
+
+        async def main():
+            await listen()
+            say("ready")
+            while True:
+                time.sleep(0.01)
+        try:
+            run(main)
+        except KeyboardInterrupt:
+            say("left")
+    """)
+    script.until("ready")
+    for _ in range(3):
+        script.signal(signal.SIGINT)
+        wait_until_signal_was_taken(script.process.pid)
+    assert script.end() == (0, ["ready", "aborting", "left"], "")
+
+
+def test_sys_exit_in_a_run_closes_everything(start: Start) -> None:
+    script = start("""
+        async def main():
+            await listen()
+            sys.exit(3)
+        run(main)
+    """)
+    assert script.end() == (3, ["closing"], "")
+
+
+def test_a_run_keeps_the_programs_own_handler(start: Start) -> None:
+    script = start("""
+        server = None
+        def own(number, frame):
+            say("own")
+            asyncio.get_running_loop().call_soon_threadsafe(server._end)
+        signal.signal(signal.SIGINT, own)
+        async def main():
+            global server
+            server = await listen()
+            say("ready")
+            await server.wait_closed()
+        run(main)
+        say(signal.getsignal(signal.SIGINT) is own)
+    """)
+    script.until("ready")
+    script.signal(signal.SIGINT)
+    assert script.end() == (0, ["ready", "own", "True"], "")
+
+
+def test_a_run_in_debug_mode_and_without_uvloop(start: Start) -> None:
+    script = start(
+        """
+        sys.modules["uvloop"] = None
+        async def main():
+            loop = asyncio.get_running_loop()
+            server = await listen()
+            await server.close_gracefully()
+            return type(loop).__module__.split(".")[0], loop.get_debug()
+        say(*run(main))
+        say(submit(main).result()[0])
+        """,
+        PYTHONASYNCIODEBUG="1",
+    )
+    assert script.end() == (0, ["closing", "asyncio True", "closing", "asyncio"], "")
+
+
+@both_signals
+def test_signals_end_scripts_and_runs_on_asyncios_loop(start: Start, number: int) -> None:
+    script = start("""
+        sys.modules["uvloop"] = None
+        async def main():
+            server = await listen()
+            say("first")
+            await server.wait_closed()
+        run(main)
+        submit(listen).result()
+        submit(say_ready)
+    """)
+    script.until("first")
+    script.signal(number)
+    script.until("ready")
+    script.signal(number)
+    assert script.end() == (0, ["first", "closing", "ready", "closing"], "")
