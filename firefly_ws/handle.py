@@ -53,6 +53,7 @@ class Handle(concurrent.futures.Future[T]):
         self._guard = threading.RLock()
         self._wanted = 0
         self._settled = False
+        self._taken: bool | None = None
         self._error: BaseException | None = None
 
     def result(self, timeout: float | None = None) -> T:
@@ -93,12 +94,21 @@ class Handle(concurrent.futures.Future[T]):
         """``future`` does the work: what `cancel` cancels."""
         self._future = future
 
+    def take(self) -> bool:
+        """The call is about to do what a cancellation could not undo: from here on `cancel` does nothing.
+
+        False if it has been cancelled already.
+        """
+        if self._taken is None:
+            self._taken = self.set_running_or_notify_cancel()
+        return self._taken
+
     def settle(self, value: Any, error: BaseException | None) -> None:
         """The call has ended."""
         with self._guard:
             self._settled, self._error = True, error
             unasked = error is not None and not self._wanted
-        cancelled = not self.set_running_or_notify_cancel()
+        cancelled = not self.take()
         if cancelled:
             unasked = error is not None
         elif error is not None:

@@ -234,14 +234,18 @@ class Runtime:
 
     # --- from other threads
 
-    def submit(self, call: Callable[..., Any], *args: Any, what: str = "") -> Handle[Any]:
+    def submit(self, call: Callable[..., Any], *args: Any, what: str = "", takes: bool = False) -> Handle[Any]:
         """From any thread: run ``call(*args)`` on the loop; the handle gets its result, awaited if it can be.
+
+        A call that ``takes`` something which a cancelled handle would lose gets `Handle.take` as its first argument.
 
         The handle's error is logged as it happens, unless somebody is waiting for it. ``what`` names the call there.
         Raises ``RuntimeError`` when the loop has ended.
         """
         handle: Handle[Any] = Handle(self, what or f"{getattr(call, '__qualname__', call)}")
         self.interrupted = False
+        if takes:
+            args = (handle.take, *args)
         self._handles.add(handle)
         try:
             self.mailbox.post(self._start, handle, call, args)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from .codes import CloseReason
@@ -64,27 +65,41 @@ class ThreadSafeConnection(_ThreadSafe):
     def _send_stream(self, pieces: Any, text: bool | None) -> Any:
         return self._target.send_stream(pieces, text=text)
 
+    def _receive(self, method: Callable[..., Awaitable[Any]], *args: Any) -> Handle[Any]:
+        name = f"{method.__name__}()"
+        what = f"{method.__name__} of {self._target!r}"
+        return self._runtime.submit(self._taking, name, method, args, what=what, takes=True)
+
+    async def _taking(
+        self, take: Callable[[], bool], name: str, method: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+    ) -> Any:
+        """Take the next message only for a handle that is still wanted, and cannot be cancelled any more then."""
+        await self._target._some(name)
+        if not take():
+            raise asyncio.CancelledError
+        return await method(*args)  # there is something: in this same step
+
     def receive(self) -> Handle[str | bytes]:
         """See `WebSocketConnection.receive`."""
-        return self._submit(self._target.receive)
+        return self._receive(self._target.receive)
 
     def receive_text(self) -> Handle[str]:
         """See `WebSocketConnection.receive_text`."""
-        return self._submit(self._target.receive_text)
+        return self._receive(self._target.receive_text)
 
     def receive_data(self) -> Handle[bytes]:
         """See `WebSocketConnection.receive_data`."""
-        return self._submit(self._target.receive_data)
+        return self._receive(self._target.receive_data)
 
     receive_binary = receive_data
 
     def receive_frame(self) -> Handle[Any]:
         """See `WebSocketConnection.receive_frame`."""
-        return self._submit(self._target.receive_frame)
+        return self._receive(self._target.receive_frame)
 
     def receive_deserialized(self, type: Any) -> Handle[Any]:
         """See `WebSocketConnection.receive_deserialized`."""
-        return self._submit(self._target.receive_deserialized, type)
+        return self._receive(self._target.receive_deserialized, type)
 
     def ping(self, payload: Any = None) -> Handle[float]:
         """See `WebSocketConnection.ping`."""

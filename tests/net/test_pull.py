@@ -270,6 +270,29 @@ async def test_from_another_thread_a_message_is_received_through_threadsafe(plai
     assert await asyncio.to_thread(other) == ["a", "b", b"c", TextFrame("d")]
 
 
+async def test_a_handle_of_another_thread_that_was_cancelled_in_time_has_taken_nothing(plain: Any) -> None:
+    # cancel() returned True and the message that came at that moment was gone.
+    server = await plain.listen(plain.route().on_message(lambda frame, connection: connection.send(frame)))
+    one = (await plain.connect(server)).threadsafe
+
+    def other() -> tuple[list[Any], int]:
+        got, cancelled = [], 0
+        for number in range(300):
+            handle = one.receive()
+            one.send(str(number))
+            if number % 2:
+                one.flush().result(LIMIT)  # the answer is on its way, or here
+            if handle.cancel():
+                cancelled += 1
+                handle = one.receive()
+            got.append(handle.result(LIMIT))
+        return got, cancelled
+
+    got, cancelled = await asyncio.to_thread(other)
+    assert got == [str(number) for number in range(300)]
+    assert cancelled
+
+
 # ---- who receives where ---------------------------------------------------------------------------------------------
 
 
