@@ -300,17 +300,12 @@ def _with_first(callbacks: Callbacks, first: _First | None) -> Callbacks:
     """The callbacks with ``connect_async``'s, which runs beside on_accept."""
     if first is None:
         return callbacks
-    own = Callbacks()
-    for slot in ("message", "text", "binary", "frame", "ping", "pong", "close", "error", "pull", "raw", "converters"):
-        setattr(own, slot, getattr(callbacks, slot))
     accept = callbacks.accept
     if accept is None:
-        own.accept = first
-    else:
+        return callbacks.with_accept(first)
 
-        async def both(connection: WebSocketConnection) -> None:
-            value: Awaitable[None] = settled(accept(connection))
-            await asyncio.gather(value, first(connection))
+    async def both(connection: WebSocketConnection) -> None:
+        value: Awaitable[None] = settled(accept(connection))
+        await asyncio.gather(value, first(connection))
 
-        own.accept = both
-    return own
+    return callbacks.with_accept(both)

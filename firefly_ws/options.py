@@ -60,6 +60,7 @@ class ConnectionOptions:
         self._settings: Settings | None = None
         self._discard = False
         self._handler = False
+        self._service: object = None
         self._raw = False
 
     #: Whether messages wait for ``receive`` where no callback takes them: a client's do, a route's are discarded.
@@ -74,6 +75,9 @@ class ConnectionOptions:
             raise TypeError(f"{name}({callback!r}): a callback must be callable, not {type(callback).__name__}")
         if slot in self._callbacks:
             raise ValueError(f"{name}() is set already, to {self._callbacks[slot]!r}; it is set once a builder")
+        if {slot, *self._callbacks} >= _MESSAGE_SLOTS:
+            others = "service()" if self._service is not None else "on_text() and on_binary() together"
+            raise ValueError(f"on_message() and {others} exclude each other: there is no message left for on_message()")
         if self._discard and slot in _MESSAGE_SLOTS:
             raise ValueError(f"{name}() and discard() exclude each other: discard() reads messages and drops them")
         if self._handler and slot in _MESSAGE_SLOTS:
@@ -153,16 +157,23 @@ class ConnectionOptions:
         Only ``received`` must be there. Its ``connection_timeout``, if it has one, is the option of that name.
         """
         methods = callbacks_of(service)
+        if self._service is not None:
+            raise ValueError(f"service() is set already, to {self._service!r}; it is set once a builder")
         taken = sorted(f"on_{slot}" for slot in {*methods, "message"} & self._callbacks.keys())
-        if taken or self._discard:
-            raise ValueError(f"service({service!r}) and {taken[0] if taken else 'discard'}() exclude each other")
+        taken += [name for name in ("discard", "handler", "raw") if getattr(self, f"_{name}")]
+        if taken:
+            raise ValueError(f"service({service!r}) and {taken[0]}() exclude each other")
         seconds = getattr(service, "connection_timeout", None)
         if seconds is not None:
             self._set("connection_timeout", seconds)
-        if self._handler or self._raw:
-            raise ValueError(f"service({service!r}) and {'handler' if self._handler else 'raw'}() exclude each other")
         self._callbacks.update(methods)
+        self._service = service
         return self._changed()
+
+    def _named(self, slots: Iterable[str]) -> str:
+        """What the user called for these slots, for an error."""
+        taken = sorted(slots)
+        return "service()" if self._service is not None else f"on_{taken[0]}()"
 
     def handler(self, handler: Callable[[WebSocketConnection], object]) -> Self:
         """Run ``handler(connection)``, as a rule an ``async def``, from the opening on: its end is the connection's.
@@ -171,10 +182,10 @@ class ConnectionOptions:
         of `on_accept` and of the message callbacks. When it returns, the connection is closed with 1000; when it
         raises, with 1011, and the error goes where a callback's goes.
         """
-        taken = sorted({"accept", *_MESSAGE_SLOTS} & self._callbacks.keys())
+        taken = {"accept", *_MESSAGE_SLOTS} & self._callbacks.keys()
         if callable(handler) and not self._handler and (taken or self._discard):
             raise ValueError(
-                f"handler() and {f'on_{taken[0]}' if taken else 'discard'}() exclude each other: "
+                f"handler() and {self._named(taken) if taken else 'discard()'} exclude each other: "
                 "a handler runs from the opening on and receives the messages itself"
             )
         self._callback("accept", "handler", handler)
@@ -189,9 +200,9 @@ class ConnectionOptions:
         ``send_frame`` sends fragments and control frames as they are. The rules of RFC 6455 §5.2 for a frame's
         head hold; a frame is at most ``max_frame_size``, or ``max_message_size`` where that is None.
         """
-        taken = sorted(_NOT_RAW & self._callbacks.keys())
+        taken = _NOT_RAW & self._callbacks.keys()
         if taken or self._message_type is not None or self._extensions:
-            what = f"on_{taken[0]}()" if taken else "extensions()" if self._extensions else "on_message(type=...)"
+            what = self._named(taken) if taken else "extensions()" if self._extensions else "on_message(type=...)"
             raise ValueError(f"raw() and {what} exclude each other: a raw session shows every frame as it came")
         self._raw = True
         return self._changed()
@@ -200,9 +211,9 @@ class ConnectionOptions:
         """Read messages and drop them; control frames are answered."""
         if self._handler:
             raise ValueError("discard() and handler() exclude each other: one of them takes the messages")
-        taken = sorted(_MESSAGE_SLOTS & self._callbacks.keys())
+        taken = _MESSAGE_SLOTS & self._callbacks.keys()
         if taken:
-            raise ValueError(f"discard() and on_{taken[0]}() exclude each other: one of them takes the messages")
+            raise ValueError(f"discard() and {self._named(taken)} exclude each other: one of them takes the messages")
         self._discard = True
         return self._changed()
 

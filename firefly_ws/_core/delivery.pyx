@@ -36,6 +36,17 @@ cdef object _done = DONE
 cdef class Callbacks:
     """What a route or a builder has set, shared by its connections."""
 
+    def with_accept(self, accept):
+        """The same with another on_accept."""
+        cdef Callbacks other = Callbacks()
+        other.accept = accept
+        other.message, other.text, other.binary = self.message, self.text, self.binary
+        other.frame, other.ping, other.pong = self.frame, self.ping, self.pong
+        other.close, other.error = self.close, self.error
+        other.converters = self.converters
+        other.pull, other.raw = self.pull, self.raw
+        return other
+
 
 cdef class Delivery(MessageSink):
     """The receiving half of a connection."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from firefly_ws import PerMessageDeflate, WebSocketPolicy, http_client, http_server
+from firefly_ws._core.delivery import Callbacks
 from firefly_ws.options import ConnectionDefaults, ConnectionOptions, check_sub_protocols
 from firefly_ws.policy import POLICY_FIELDS
 
@@ -23,6 +24,20 @@ def options(request: pytest.FixtureRequest) -> ConnectionOptions:
     if request.param == "route":
         return http_server().websocket("/")
     return http_client().websocket("ws://localhost/")
+
+
+# Every slot of the core's callbacks, with a value that nothing else has.
+SLOTS = {name: f"the {name}" for name in (*sorted(set(CALLBACKS.values())), "converters")} | {"pull": True, "raw": True}
+
+
+def test_a_copy_of_callbacks_has_all_of_them_but_on_accept() -> None:
+    assert SLOTS.keys() == {name for name in dir(Callbacks) if name[0] != "_"} - {"with_accept"}
+    callbacks = Callbacks()
+    for name, value in SLOTS.items():
+        setattr(callbacks, name, value)
+    copied = callbacks.with_accept("another")  # type: ignore[arg-type]
+    assert {name: getattr(copied, name) for name in SLOTS} == SLOTS | {"accept": "another"}
+    assert callbacks.accept == SLOTS["accept"]
 
 
 def nothing(*arguments: object) -> None:
@@ -63,6 +78,14 @@ def test_discard_and_a_message_callback_exclude_each_other(name: str) -> None:
     getattr(route, name)(nothing)
     with pytest.raises(ValueError, match=rf"discard\(\) and {name}\(\) exclude each other"):
         route.discard()
+
+
+@pytest.mark.parametrize("last", ["on_message", "on_text", "on_binary"])
+def test_on_message_with_on_text_and_on_binary_would_never_be_called(options: ConnectionOptions, last: str) -> None:
+    for name in {"on_message", "on_text", "on_binary"} - {last}:
+        getattr(options, name)(nothing)
+    with pytest.raises(ValueError, match=r"on_message\(\) and on_text\(\) and .* exclude each other"):
+        getattr(options, last)(nothing)
 
 
 @pytest.mark.parametrize("name", sorted(POLICY_FIELDS))

@@ -85,16 +85,38 @@ def test_behind_a_service_its_slots_are_taken(options: ConnectionOptions) -> Non
     for name in ("on_text", "on_binary"):
         with pytest.raises(ValueError, match=rf"{name}\(\) is set already, to <bound method Bare.received"):
             getattr(options, name)(print)
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match=r"service\(\) is set already, to <.*Bare object"):
         options.service(Bare())
-    with pytest.raises(ValueError, match="exclude each other"):
-        options.discard()
     options.on_close(print).on_accept(print).on_error(print)
 
 
-def test_a_service_and_discard_exclude_each_other(options: ConnectionOptions) -> None:
-    with pytest.raises(ValueError, match=r"service\(.*\) and discard\(\) exclude each other"):
-        options.discard().service(Bare())
+def test_on_message_behind_a_service_would_never_be_called(options: ConnectionOptions) -> None:
+    with pytest.raises(ValueError, match=r"on_message\(\) and service\(\) exclude each other"):
+        options.service(Bare()).on_message(print)
+    with pytest.raises(ValueError, match=r"on_message\(\) and service\(\) exclude each other"):
+        options.on_message(print, type=int)
+    assert options.current().callbacks.message is None
+
+
+def test_what_excludes_a_service_names_it(options: ConnectionOptions) -> None:
+    options.service(Whole())
+    for what in (options.discard, options.raw, lambda: options.handler(print)):
+        with pytest.raises(ValueError, match=r"\(\) and service\(\) exclude each other"):
+            what()
+
+
+@pytest.mark.parametrize("name", ["discard", "raw", "handler"])
+def test_a_service_that_is_refused_sets_no_timeout(options: ConnectionOptions, name: str) -> None:
+    class Timed(Bare):
+        connection_timeout = 30
+
+    if name == "handler":
+        options.handler(print)
+    else:
+        getattr(options, name)()
+    with pytest.raises(ValueError, match=rf"service\(.*\) and {name}\(\) exclude each other"):
+        options.service(Timed())
+    assert options.current().policy.connection_timeout is None
 
 
 def test_a_services_connection_timeout_is_the_option(options: ConnectionOptions) -> None:  # K5
