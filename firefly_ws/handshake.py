@@ -179,6 +179,14 @@ def check(request: Request, origins: Sequence[str] | None = None) -> bytes:
     return key
 
 
+def wants_upgrade(request: Request) -> bool:
+    """Whether a request asks for a websocket at all; `accept` tells whether it does so rightly."""
+    if request.method != "GET" or request.http_version == "1.0":
+        return False
+    upgrade = request.headers.fields().get("upgrade")
+    return upgrade is not None and _has_token(upgrade, "websocket")
+
+
 def _check_request(request: Request, fields: dict[str, str]) -> bytes:
     """The key of a well-formed request (§4.2.1); the order is that of the more telling answer first."""
     headers = request.headers

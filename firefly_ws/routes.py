@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 
-__all__ = ["RouteTable"]
+__all__ = ["Place", "RouteTable"]
 
 V = TypeVar("V")
 
@@ -35,6 +35,16 @@ class _Route(Generic[V]):
         self.path = path
         self.value = value
         self.names = names
+
+
+class Place(Generic[V]):
+    """What stands at one path: a websocket route, HTTP endpoints by method, or both."""
+
+    __slots__ = ("methods", "websocket")
+
+    def __init__(self) -> None:
+        self.websocket: V | None = None
+        self.methods: dict[str, Any] = {}
 
 
 class RouteTable(Generic[V]):
@@ -68,6 +78,15 @@ class RouteTable(Generic[V]):
                 self._root = None
             else:
                 self._exact[path] = value
+
+    def at(self, path: str) -> V | None:
+        """What is registered for *path*, spelled the same; ``ValueError`` where it is spelled otherwise."""
+        taken = self._shapes.get(_shape(path)[0])
+        if taken is None:
+            return None
+        if taken.path != path and taken.names != _shape(path)[1]:
+            raise ValueError(f"path {path!r} is already registered, by {taken.path!r}; name its parameters the same")
+        return taken.value
 
     def remove(self, path: str) -> V:
         """Free ``path`` and give its value back. Raises `KeyError` naming what is registered where it is not."""

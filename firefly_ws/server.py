@@ -1,4 +1,4 @@
-"""Accepting connections: sockets, the upgrade of each, and the end of all. Meets sockets; knows no frames."""
+"""A listening server: its sockets, what came of each connection, and the end of all; knows no requests."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ._core.frames import close_payload
 from ._core.outbox import Turn
 from ._core.poll import Poller, available
-from ._core.protocol import Protocol
 from ._core.steps import Steps
 from ._core.tcp import Listener
+from .accepting import ServerHandshake
+from .answering import HttpHost
 from .codes import CloseReason
 from .connection import WebSocketConnection
 from .deadlines import Deadlines
 from .errors import WebSocketConnectionException
-from .handshake import Refused, accept, check
-from .http.head import BadRequest, RequestHead
-from .http.request import Request
-from .http.response import Response
 from .per_loop import runtime_of
-from .settled import settled
 from .sockets import bound, bound_unix, keep_alive, no_delay, remove_unix
 from .turns import PerLoop, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from .server_builder import HttpServer, WebSocketRoute
+    from .server_builder import HttpServer
 
 __all__ = ["Server"]
 
@@ -62,6 +58,7 @@ class Server:
         self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
         self._waiting: set[ServerHandshake] = set()
         self._connections: set[WebSocketConnection] = set()
+        self._http = HttpHost(self, loop)
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
         self._closing: asyncio.Task[None] | None = None
@@ -201,6 +198,7 @@ class Server:
         for connection in list(self._connections):
             connection.terminate()
             connection._cancel_callbacks()
+        self._http.abort()
         self._finish()
 
     async def _close(self, code: int, reason: str, grace: float | None) -> None:
@@ -211,12 +209,15 @@ class Server:
             server.close()
         for handshake in list(self._waiting):
             handshake.abort()
-        ends = [asyncio.ensure_future(connection.close(code, reason)) for connection in list(self._connections)]
+        ends = self._http.shut(self._closers)
+        for connection in list(self._connections):
+            ends.append(asyncio.ensure_future(connection.close(code, reason)))
         if ends:
             _, late = await asyncio.wait(ends, timeout=grace)
             if late:
                 for connection in self.connections:
                     connection.terminate()
+                self._http.abort(self._closers)
                 await asyncio.wait(late)
         if self._connections:
             # Callbacks may run on; what holds the loop for them ends with the last one, or with the grace.
@@ -238,6 +239,7 @@ class Server:
         self._servers = []
         self._remove_file()
         self._handshaking.clear()
+        self._http.clear()
         if not self._closed.done():
             self._closed.set_result(None)
         self._runtime.untrack(self)
@@ -256,177 +258,6 @@ def _nothing() -> None:
 def _too_slow(handshake: Hashable) -> None:
     assert isinstance(handshake, ServerHandshake)
     handshake.too_slow()
-
-
-class ServerHandshake(asyncio.Protocol):
-    """One accepted connection until its upgrade: reads the request, answers it, and hands the transport over."""
-
-    __slots__ = ("_head", "_secure", "_server", "_task", "_transport")
-
-    def __init__(self, server: Server, secure: bool) -> None:
-        self._server = server
-        self._secure = secure
-        self._transport: Any = None
-        self._head: RequestHead | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection has been accepted."""
-        server = self._server
-        if server._closing is not None:
-            transport.abort()  # type: ignore[attr-defined]
-            return
-        self._transport = transport
-        policy = server._app.default_policy
-        self._head = RequestHead(policy.max_header_size, policy.max_header_count)
-        server._waiting.add(self)
-        server._handshaking.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the request, or behind it."""
-        head = self._head
-        if head is None:
-            return
-        if self._task is not None:
-            # on_upgrade has not decided yet, and what comes meanwhile belongs to the websocket.
-            head.rest += data
-            self._transport.pause_reading()
-            return
-        try:
-            request = head.feed(data)
-        except BadRequest as error:
-            self._refuse(error.response, error.message)
-            return
-        if request is not None:
-            self._decide(request)
-
-    def _decide(self, request: Request) -> None:
-        server = self._server
-        app = server._app
-        request.is_secure = self._secure
-        request.remote_address = self._transport.get_extra_info("peername")
-        found = app.routes.match(request.raw_path)
-        if found is None:
-            self._refuse(Response(404, f"no websocket at {request.path}\n"), f"nothing is at {request.path!r}")
-            return
-        route, request.path_params = found
-        hook = app.upgrade_hook
-        if hook is None:
-            self._upgrade(request, route)
-            return
-        try:
-            # What is no upgrade, or not allowed to be one, is no question for the user.
-            check(request, self._origins(route))
-        except Refused as refusal:
-            self._refuse(refusal.response, refusal.reason)
-        else:
-            self._task = server._loop.create_task(self._ask(hook, request, route))
-
-    def _origins(self, route: WebSocketRoute) -> tuple[str, ...] | None:
-        return route.allowed_origins or self._server._app.allowed_origins
-
-    async def _ask(self, hook: Callable[[Request], Any], request: Request, route: WebSocketRoute) -> None:
-        """Have on_upgrade decide."""
-        try:
-            answer = await settled(hook(request))
-            if answer is not None and not isinstance(answer, Response):
-                raise TypeError(f"on_upgrade returns None or a Response, not {answer!r}")
-        except Exception:
-            _log.exception("on_upgrade raised for %s", request.path)
-            answer = Response(500, "Internal Server Error\n")
-        if self._head is None or self._transport.is_closing():
-            return
-        self._transport.resume_reading()
-        if answer is None:
-            self._upgrade(request, route)
-        else:
-            self._refuse(answer, "on_upgrade refused")
-
-    def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
-        server, transport, head = self._server, self._transport, self._head
-        assert head is not None
-        try:
-            settings = route.current()
-            agreement = accept(
-                request,
-                extensions=settings.extensions,
-                sub_protocols=settings.sub_protocols,
-                select_sub_protocol=route.sub_protocol_hook,
-                select_extensions=route.extension_hook,
-                origins=self._origins(route),
-            )
-            connection = WebSocketConnection(
-                server,
-                settings.limits,
-                settings.callbacks,
-                server._steps,
-                server._turn,
-                agreement,
-                request,
-                is_client=False,
-                is_secure=self._secure,
-                addresses=(request.remote_address, _sockname(transport)),
-            )
-        except Refused as refusal:
-            self._refuse(refusal.response, refusal.reason)
-            return
-        except Exception:
-            _log.exception("the handshake for %s failed in a selector, an extension or an option", request.path)
-            self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
-            return
-        self._leave()
-        transport.write(agreement.head)
-        agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
-        server._connections.add(connection)
-        server._opened += 1
-        Protocol(connection).open(transport, head.rest)
-
-    def _refuse(self, response: Response, why: str) -> None:
-        self._server._refused += 1
-        _log.info("refused a request from %s: %d, %s", self._transport.get_extra_info("peername"), response.status, why)
-        self._leave()
-        self._transport.write(response.encode())
-        # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._server._loop.call_later(1, self._transport.abort)
-        else:
-            self._transport.close()
-
-    def _leave(self) -> None:
-        self._head = None
-        self._server._waiting.discard(self)
-        self._server._handshaking.discard(self)
-
-    def eof_received(self) -> bool:
-        """The client went away."""
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The transport is gone before an upgrade."""
-        self._leave()
-        if self._task is not None:
-            self._task.cancel()
-
-    def too_slow(self) -> None:
-        """``open_timeout`` has passed."""
-        if self._transport is not None and self._head is not None:
-            if self._task is not None:
-                self._task.cancel()
-            self._refuse(Response(408, "the request did not arrive within open_timeout\n"), "open_timeout")
-
-    def abort(self) -> None:
-        """The server closes."""
-        self._leave()
-        if self._task is not None:
-            self._task.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-
-
-def _sockname(transport: Any) -> Callable[[], Any]:
-    """Asked for rarely, and a system call: made when asked."""
-    return lambda: transport.get_extra_info("sockname")
 
 
 async def bind_tcp(

@@ -10,14 +10,37 @@ from typing import Any, Self
 
 from .config import HttpConfig, check, check_config, check_port
 from .extensions.base import ExtensionOffer
+from .http.exchange import Endpoint
 from .http.request import Request
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
-from .routes import RouteTable
+from .policy import MIB
+from .routes import Place, RouteTable
 from .runtime import submit
 from .server import Server, bind_tcp, bind_unix, serve_socket
 
 __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
+
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_OF_SERVER: Any = object()
+
+
+def _hook(name: str, callback: Any, before: Any) -> Any:
+    if not callable(callback):
+        raise TypeError(f"{name}({callback!r}): a callback must be callable")
+    if before is not None:
+        raise ValueError(f"{name}() is set already, to {before!r}")
+    return callback
+
+
+def check_size(name: str, size: int | None) -> int | None:
+    """*size* as it is; ``TypeError`` or ``ValueError`` for what is no number of bytes."""
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+        raise TypeError(f"{name}={size!r} must be an int, in bytes, or None for no limit")
+    if size is not None and size < 0:
+        raise ValueError(f"{name}={size!r} must be at least 0 bytes, or None for no limit")
+    return size
 
 
 class ServerMethods:
@@ -32,8 +55,94 @@ class ServerMethods:
         """
         server = self._server
         route = WebSocketRoute(server)
-        server.routes.add(path, route)
+        place = server._place(path)
+        if place.websocket is not None:
+            raise ValueError(f"path {path!r} is already registered; .unregister(path) frees it")
+        place.websocket = route
         return route
+
+    def route(
+        self,
+        path: str,
+        handler: Callable[[Request], object],
+        methods: Iterable[str] = ("GET",),
+        *,
+        max_body_size: int | None = _OF_SERVER,
+    ) -> Self:
+        """Answer HTTP requests at *path*, spelled as for `websocket`, by ``handler(request)``, plain or async.
+
+        It returns a `Response`, ``str``, ``bytes``, a dict or list (JSON), or an iterable or
+        async iterable of ``bytes`` and ``str``, sent as it comes. *max_body_size* (bytes) is
+        this route's. A handler of GET answers HEAD too. A path may have a websocket and HTTP.
+        Raises ``ValueError`` for a method that has a handler there already, or that nobody knows.
+        """
+        if not callable(handler):
+            raise TypeError(f"route({path!r}, {handler!r}): a handler must be callable")
+        if isinstance(methods, str):
+            raise TypeError(f"methods={methods!r} must be a list of names, as [{methods!r}]")
+        names = tuple(methods)
+        if not names:
+            raise ValueError("methods is empty; it needs at least one name, as ['GET']")
+        for name in names:
+            if name not in _METHODS:
+                raise ValueError(f"methods: {name!r} must be one of {', '.join(_METHODS)}")
+        server = self._server
+        limit = server.body_limit if max_body_size is _OF_SERVER else check_size("max_body_size", max_body_size)
+        place = server._place(path)
+        for name in names:
+            if name in place.methods:
+                raise ValueError(f"{name} {path!r} is already registered; .unregister(path) frees it")
+        place.methods.update(dict.fromkeys(names, Endpoint(handler, limit)))
+        return self
+
+    def get(self, path: str, handler: Callable[[Request], object]) -> Self:
+        """`route` for GET (and HEAD)."""
+        return self.route(path, handler, ("GET",))
+
+    def post(self, path: str, handler: Callable[[Request], object], *, max_body_size: int | None = _OF_SERVER) -> Self:
+        """`route` for POST."""
+        return self.route(path, handler, ("POST",), max_body_size=max_body_size)
+
+    def put(self, path: str, handler: Callable[[Request], object], *, max_body_size: int | None = _OF_SERVER) -> Self:
+        """`route` for PUT."""
+        return self.route(path, handler, ("PUT",), max_body_size=max_body_size)
+
+    def patch(self, path: str, handler: Callable[[Request], object], *, max_body_size: int | None = _OF_SERVER) -> Self:
+        """`route` for PATCH."""
+        return self.route(path, handler, ("PATCH",), max_body_size=max_body_size)
+
+    def delete(self, path: str, handler: Callable[[Request], object]) -> Self:
+        """`route` for DELETE."""
+        return self.route(path, handler, ("DELETE",))
+
+    def on_not_found(self, callback: Callable[[Request], object]) -> Self:
+        """Answer requests for which there is no route by ``callback(request)``: with 404, unless it says otherwise."""
+        server = self._server
+        server.not_found_hook = _hook("on_not_found", callback, server.not_found_hook)
+        return self
+
+    def on_exception(self, callback: Callable[[Request, Exception], object]) -> Self:
+        """Answer where an HTTP handler raised by ``callback(request, exception)``: with 500, unless it says otherwise.
+
+        The exception has been logged. ``None`` leaves the answer to the library.
+        """
+        server = self._server
+        server.exception_hook = _hook("on_exception", callback, server.exception_hook)
+        return self
+
+    def timeout(self, seconds: float | None) -> Self:
+        """HTTP's patience, 75 s: with an idle connection, a body, a handler's answer, a client that does not read."""
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+            raise TypeError(f"timeout={seconds!r} must be a number of seconds, or None for no limit")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"timeout={seconds!r} must be more than 0 seconds, or None for no limit")
+        self._server.http_timeout = seconds
+        return self
+
+    def max_body_size(self, size: int | None) -> Self:
+        """Bytes of a request's body, 1 MiB; beyond it 413. For the routes that follow and set none of their own."""
+        self._server.body_limit = check_size("max_body_size", size)
+        return self
 
     def unregister(self, path: str) -> HttpServer:
         """Remove a route; open connections stay. Raises ``KeyError`` if there is none."""
@@ -43,11 +152,7 @@ class ServerMethods:
     def on_upgrade(self, callback: Callable[[Request], object]) -> Self:
         """Ask ``callback(request)`` before each upgrade: ``None`` accepts, a `Response` refuses. May be async."""
         server = self._server
-        if not callable(callback):
-            raise TypeError(f"on_upgrade({callback!r}): a callback must be callable")
-        if server.upgrade_hook is not None:
-            raise ValueError(f"on_upgrade() is set already, to {server.upgrade_hook!r}")
-        server.upgrade_hook = callback
+        server.upgrade_hook = _hook("on_upgrade", callback, server.upgrade_hook)
         return self
 
     def secure(
@@ -115,8 +220,7 @@ class ServerMethods:
             def binding(server: Server) -> Any:
                 return bind_tcp(server, host, number, context, backlog, reuse_port)
 
-        for _, route in app.routes.items():
-            route.current()
+        app._check()
         loop = current_loop()
         if loop is not None:
             return Server(app, loop, what)._start(binding)
@@ -150,13 +254,31 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.config = check_config(config)
         super().__init__(self.config.policy, self.config.extensions, self.config.converter)
         self._server = self
-        self.routes: RouteTable[WebSocketRoute] = RouteTable()
+        self.routes: RouteTable[Place[WebSocketRoute]] = RouteTable()
         self.upgrade_hook: Callable[[Request], Any] | None = None
+        self.not_found_hook: Callable[[Request], Any] | None = None
+        self.exception_hook: Callable[[Request, Exception], Any] | None = None
+        self.http_timeout: float | None = 75.0  # as nginx has it: behind proxies and load balancers the longer one
+        self.body_limit: int | None = MIB
         self.ssl_context: _ssl.SSLContext | None = None
         self.allowed_origins: tuple[str, ...] | None = None
         if self.default_extensions is None:
             # On by default for a client that offers it: without context takeover it costs an idle connection nothing.
             self.extensions(["permessage-deflate"])
+
+    def _place(self, path: str) -> Place[WebSocketRoute]:
+        """What stands at *path*, or a new one. ``ValueError`` for a path that is malformed, or spelled otherwise."""
+        place = self.routes.at(path)
+        if place is None:
+            place = Place()
+            self.routes.add(path, place)
+        return place
+
+    def _check(self) -> None:
+        """Raise ``ValueError`` for options of routes that do not fit together."""
+        for _, place in self.routes.items():
+            if place.websocket is not None:
+                place.websocket.current()
 
     def origins(self, *allowed: str) -> Self:
         """The origins that browsers may connect from, as ``"https://example.com"``; ``"*"`` allows all.

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
 
 import firefly_ws
@@ -252,6 +253,28 @@ def test_the_echo_service_echoes_pings_closes_and_drops() -> None:  # K5, K6
     with server("service.py") as line:
         assert line.startswith("echo service at ")
         asyncio.run(talk(url_in(line)))
+
+
+# --- http
+
+
+def test_the_wall_has_a_page_a_websocket_and_http_on_one_port() -> None:  # F11, W1
+    async def talk(url: str) -> None:
+        async with asyncio.timeout(LIMIT), httpx.AsyncClient(base_url=url) as http:
+            assert "new WebSocket" in (await http.get("/")).text
+            socket = http_client().websocket(url.replace("http", "ws") + "wall")
+            async with socket.connect() as ada, socket.connect() as bob:
+                ada.send("hello")
+                assert [await ada.receive(), await bob.receive()] == ["hello", "hello"]
+                posted = await http.post("/wall", content="from a program")
+                assert (posted.status_code, posted.json()) == (201, {"written": 2})
+                assert await bob.receive() == "from a program"
+            assert (await http.get("/wall")).json() == {"wall": ["hello", "from a program"]}
+            assert (await http.post("/wall", content="x" * 1001)).status_code == 413
+
+    with server("http_and_websocket.py") as line:
+        assert line.startswith("wall at ")
+        asyncio.run(talk(re.search(r"http://\S+/", line)[0]))  # type: ignore[index]
 
 
 # --- push

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from .headers import Headers
 
 __all__ = ["Request"]
+
+
+class _Body(Protocol):
+    """What a request's body is read from."""
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
 
 
 class Request:
@@ -20,6 +27,7 @@ class Request:
 
     __slots__ = (
         "_attributes",
+        "_body",
         "_cookies",
         "_path_params",
         "_query",
@@ -43,6 +51,9 @@ class Request:
         self._cookies: dict[str, str] | None = None
         self._attributes: dict[Any, Any] | None = None
 
+    # Set for HTTP handlers alone, so that a websocket's request pays nothing for it: the rest asks with getattr.
+    _body: _Body | bytes | None
+
     @classmethod
     def of_client(cls, target: str, headers: Headers) -> Request:
         """The request a client sends to open a websocket."""
@@ -59,6 +70,13 @@ class Request:
             rest = rest[len(authority) :]
             target = rest if rest[:1] == "/" else "/" + rest
         return target.partition("?")[0] if "?" in target else target
+
+    @property
+    def host(self) -> str:
+        """Whom the request is for, as ``example.com:8080``: of an absolute target, else the Host header."""
+        if self.target[:1] != "/" and "://" in self.target:
+            return self.target.partition("://")[2].partition("?")[0].partition("/")[0]
+        return self.headers.get("host", "")
 
     @property
     def path(self) -> str:
@@ -119,5 +137,48 @@ class Request:
             self._attributes = {}
         return self._attributes
 
+    async def body(self) -> bytes:
+        """The whole body, empty where there is none; may be asked for again.
+
+        Raises `firefly_ws.http.BadRequest` where it is longer than ``max_body_size`` or malformed (left alone
+        it becomes the answer), ``ConnectionError`` where the client went away before its end, and
+        ``RuntimeError`` behind `stream`.
+        """
+        body = getattr(self, "_body", None)
+        if body is None:
+            return b""
+        if not isinstance(body, bytes):
+            self._body = _Streamed("body()")
+            body = self._body = b"".join([piece async for piece in body.pieces()])
+        return body
+
+    async def json(self) -> Any:
+        """The body as JSON. Raises ``ValueError`` where it is none, and what `body` raises."""
+        return json.loads(await self.body())
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body piece by piece as it comes: ``async for piece in request.stream()``. Reading
+        the connection pauses while nobody asks for more. Once only; raises what `body` raises.
+        """
+        body = getattr(self, "_body", None)
+        if isinstance(body, bytes):
+            if body:
+                yield body
+        elif body is not None:
+            self._body = _Streamed("stream()")
+            async for piece in body.pieces():
+                yield piece
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} HTTP/{self.http_version}>"
+
+
+class _Streamed:
+    """In the place of a body that somebody reads, or has read."""
+
+    def __init__(self, by: str) -> None:
+        self._by = by
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        raise RuntimeError(f"the request's body has been read by {self._by} already")
+        yield b""

@@ -10,11 +10,12 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from firefly_ws._core.protocol import Protocol
+from firefly_ws.accepting import ServerHandshake
 from firefly_ws.client_builder import HttpClient, WebSocketClient
 from firefly_ws.connection import WebSocketConnection
 from firefly_ws.dial import ClientHandshake, Target
 from firefly_ws.errors import WebSocketConnectionException
-from firefly_ws.server import Server, ServerHandshake
+from firefly_ws.server import Server
 from firefly_ws.server_builder import HttpServer, WebSocketRoute
 
 from .links import Link
@@ -81,8 +82,7 @@ def listen_in_memory(server: HttpServer | WebSocketRoute) -> MemoryServer:
     if not isinstance(server, (HttpServer, WebSocketRoute)):
         raise TypeError(f"server={server!r} must be a server's builder, as http_server().websocket(path)")
     app = server._server
-    for _, route in app.routes.items():
-        route.current()
+    app._check()
     started = MemoryServer(app, asyncio.get_running_loop())
     started._start(_bind)
     return started

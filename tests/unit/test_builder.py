@@ -126,7 +126,8 @@ def test_one_chain_builds_several_routes() -> None:
     assert {path for path, _ in server.routes.items()} == {"/a", "/b/{name}", "/c/*"}
     found = server.routes.match("/a")
     assert found is not None
-    assert found[0].current().callbacks.text is print
+    assert found[0].websocket is not None
+    assert found[0].websocket.current().callbacks.text is print
     assert last.unregister("/a") is server
     assert server.routes.match("/a") is None
     server.websocket("/a")

@@ -1,0 +1,223 @@
+"""One accepted connection until its upgrade, or until it turns out to speak HTTP; knows no listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._core.protocol import Protocol
+from .connection import WebSocketConnection
+from .handshake import Refused, accept, check, wants_upgrade
+from .http.head import BadRequest, RequestHead
+from .http.request import Request
+from .http.response import Response
+from .settled import settled
+
+if TYPE_CHECKING:
+    from .server import Server
+    from .server_builder import WebSocketRoute
+
+__all__ = ["ServerHandshake"]
+
+_log = logging.getLogger("firefly_ws")
+
+
+class ServerHandshake(asyncio.Protocol):
+    """One accepted connection until its upgrade: reads the request, answers it, and hands the transport over."""
+
+    __slots__ = ("_head", "_secure", "_server", "_task", "_transport")
+
+    def __init__(self, server: Server, secure: bool) -> None:
+        self._server = server
+        self._secure = secure
+        self._transport: Any = None
+        self._head: RequestHead | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A connection has been accepted."""
+        server = self._server
+        if server._closing is not None:
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        self._transport = transport
+        policy = server._app.default_policy
+        self._head = RequestHead(policy.max_header_size, policy.max_header_count)
+        server._waiting.add(self)
+        server._handshaking.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the request, or behind it."""
+        head = self._head
+        if head is None:
+            return
+        if self._task is not None:
+            # on_upgrade has not decided yet, and what comes meanwhile belongs to the websocket.
+            head.rest += data
+            self._transport.pause_reading()
+            return
+        try:
+            request = head.feed(data)
+        except BadRequest as error:
+            self._refuse(error.response, error.message)
+            return
+        if request is not None:
+            self._decide(request)
+
+    def _decide(self, request: Request) -> None:
+        server = self._server
+        app = server._app
+        request.is_secure = self._secure
+        request.remote_address = self._transport.get_extra_info("peername")
+        found = app.routes.match(request.raw_path)
+        if found is None or (route := found[0].websocket) is None:
+            if found is None and app.not_found_hook is None and wants_upgrade(request):
+                self._refuse(Response(404, f"no websocket at {request.path}\n"), f"nothing is at {request.path!r}")
+            else:
+                self._serve(request)
+            return
+        request.path_params = found[1]
+        hook = app.upgrade_hook
+        if hook is None:
+            self._upgrade(request, route)
+            return
+        try:
+            # What is no upgrade, or not allowed to be one, is no question for the user.
+            check(request, self._origins(route))
+        except Refused as refusal:
+            self._no_upgrade(request, refusal)
+        else:
+            self._task = server._loop.create_task(self._ask(hook, request, route))
+
+    def _origins(self, route: WebSocketRoute) -> tuple[str, ...] | None:
+        return route.allowed_origins or self._server._app.allowed_origins
+
+    async def _ask(self, hook: Callable[[Request], Any], request: Request, route: WebSocketRoute) -> None:
+        """Have on_upgrade decide."""
+        try:
+            answer = await settled(hook(request))
+            if answer is not None and not isinstance(answer, Response):
+                raise TypeError(f"on_upgrade returns None or a Response, not {answer!r}")
+        except Exception:
+            _log.exception("on_upgrade raised for %s", request.path)
+            answer = Response(500, "Internal Server Error\n")
+        if self._head is None or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        if answer is None:
+            self._upgrade(request, route)
+        else:
+            self._refuse(answer, "on_upgrade refused")
+
+    def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
+        server, transport, head = self._server, self._transport, self._head
+        assert head is not None
+        try:
+            settings = route.current()
+            agreement = accept(
+                request,
+                extensions=settings.extensions,
+                sub_protocols=settings.sub_protocols,
+                select_sub_protocol=route.sub_protocol_hook,
+                select_extensions=route.extension_hook,
+                origins=self._origins(route),
+            )
+            connection = WebSocketConnection(
+                server,
+                settings.limits,
+                settings.callbacks,
+                server._steps,
+                server._turn,
+                agreement,
+                request,
+                is_client=False,
+                is_secure=self._secure,
+                addresses=(request.remote_address, _sockname(transport)),
+            )
+        except Refused as refusal:
+            self._no_upgrade(request, refusal)
+            return
+        except Exception:
+            _log.exception("the handshake for %s failed in a selector, an extension or an option", request.path)
+            self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
+            return
+        self._leave()
+        transport.write(agreement.head)
+        agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
+        server._connections.add(connection)
+        server._opened += 1
+        Protocol(connection).open(transport, head.rest)
+
+    def _no_upgrade(self, request: Request, refusal: Refused) -> None:
+        """A request that is no upgrade as it should be; it may be none at all, and there may be HTTP at its path."""
+        found = self._server._app.routes.match(request.raw_path)
+        if wants_upgrade(request) or found is None or not found[0].methods:
+            self._refuse(refusal.response, refusal.reason)
+        else:
+            self._serve(request)
+
+    def _serve(self, request: Request) -> None:
+        """HTTP: from now on another's connection."""
+        transport, head = self._transport, self._head
+        assert head is not None
+        self._leave()
+        serving = self._server._http.serving(transport, self._secure)
+        transport.set_protocol(serving)
+        serving.begin(request, head.rest)
+
+    def take_over(self, transport: Any, request: Request, rest: bytes) -> None:
+        """Go on with a connection that has spoken HTTP until *request*, which may be an upgrade."""
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        if self._head is not None:
+            self._head.rest = rest
+            self._decide(request)
+
+    def _refuse(self, response: Response, why: str) -> None:
+        self._server._refused += 1
+        _log.info("refused a request from %s: %d, %s", self._transport.get_extra_info("peername"), response.status, why)
+        self._leave()
+        self._transport.write(response.encode())
+        # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._server._loop.call_later(1, self._transport.abort)
+        else:
+            self._transport.close()
+
+    def _leave(self) -> None:
+        self._head = None
+        self._server._waiting.discard(self)
+        self._server._handshaking.discard(self)
+
+    def eof_received(self) -> bool:
+        """The client went away."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone before an upgrade."""
+        self._leave()
+        if self._task is not None:
+            self._task.cancel()
+
+    def too_slow(self) -> None:
+        """``open_timeout`` has passed."""
+        if self._transport is not None and self._head is not None:
+            if self._task is not None:
+                self._task.cancel()
+            self._refuse(Response(408, "the request did not arrive within open_timeout\n"), "open_timeout")
+
+    def abort(self) -> None:
+        """The server closes."""
+        self._leave()
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _sockname(transport: Any) -> Callable[[], Any]:
+    """Asked for rarely, and a system call: made when asked."""
+    return lambda: transport.get_extra_info("sockname")

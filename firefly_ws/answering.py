@@ -1,0 +1,151 @@
+"""Who answers an HTTP request: routes, methods, pages for what is not there; knows no bytes of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from .accepting import ServerHandshake
+from .deadlines import Deadlines
+from .handshake import wants_upgrade
+from .http.answers import as_response, error_page
+from .http.exchange import Endpoint
+from .http.request import Request
+from .http.response import Response
+from .http.serving import Serving
+from .routes import Place
+from .settled import settled
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["HttpHost"]
+
+_log = logging.getLogger("firefly_ws")
+
+
+class HttpHost:
+    """The HTTP side of one server (`firefly_ws.http.serving.Host`)."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._app = app = server._app
+        self.loop = loop
+        self.timeout = app.http_timeout
+        self.idle = Deadlines(loop, self.timeout, _due)
+        self.heads = Deadlines(loop, app.default_policy.open_timeout, _head_due)
+        self.max_header_size = app.default_policy.max_header_size
+        self.max_header_count = app.default_policy.max_header_count
+        self._unfound = Endpoint(self._not_found, app.body_limit)
+        self._servings: set[Serving] = set()
+        self._ends: dict[Serving, asyncio.Future[None]] = {}
+
+    def serving(self, transport: Any, is_secure: bool) -> Serving:
+        """Take on a connection."""
+        serving = Serving(self, transport, is_secure)
+        self._servings.add(serving)
+        return serving
+
+    def ended(self, serving: Serving) -> None:
+        """A connection is gone, or no longer HTTP."""
+        self._servings.discard(serving)
+        end = self._ends.pop(serving, None)
+        if end is not None and not end.done():
+            end.set_result(None)
+
+    def __len__(self) -> int:
+        return len(self._servings)
+
+    # --- who answers
+
+    def find(self, request: Request, serving: Serving) -> Endpoint | Response | None:
+        """The handler of a request; an answer where there is none; ``None``: it was for a websocket."""
+        app = self._app
+        found = app.routes.match(request.raw_path)
+        method = request.method
+        if found is None:
+            if method == "OPTIONS" and request.target == "*":
+                return Response(204, headers=[("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
+            return self._unfound
+        place, request.path_params = found
+        methods = place.methods
+        if place.websocket is not None and (not methods or wants_upgrade(request)):
+            transport, rest = serving.release()
+            self.ended(serving)
+            ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
+            return None
+        endpoint = methods.get(method)
+        if endpoint is None and method == "HEAD":
+            endpoint = methods.get("GET")
+        return _without(request, place) if endpoint is None else endpoint
+
+    async def _not_found(self, request: Request) -> Response:
+        hook = self._app.not_found_hook
+        if hook is None:
+            return error_page(request, 404, f"nothing is at {request.path}")
+        return as_response(await settled(hook(request)), 404)
+
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """A handler raised: said in the log, and to the client that it is our fault and nothing more."""
+        _log.error("the handler of %s %s raised", request.method, request.path, exc_info=error)
+        hook = self._app.exception_hook
+        if hook is not None:
+            try:
+                answer = await settled(hook(request, error))
+                if answer is not None:
+                    return as_response(answer, 500)
+            except Exception:
+                _log.exception("on_exception raised for %s %s", request.method, request.path)
+        return error_page(request, 500, "the server failed to answer")
+
+    # --- the end
+
+    def shut(self, closers: Any) -> list[asyncio.Future[Any]]:
+        """Idle connections end now, the others behind their answer: what to wait for, but for those of *closers*."""
+        ends: list[asyncio.Future[Any]] = []
+        for serving in list(self._servings):
+            if serving.task is None or serving.task not in closers:
+                ends.append(self._ends.setdefault(serving, self.loop.create_future()))
+            serving.shut()
+        return ends
+
+    def abort(self, closers: Any = ()) -> None:
+        """End all now, but for a handler of *closers*."""
+        for serving in list(self._servings):
+            if serving.task is None or serving.task not in closers:
+                serving.abort()
+
+    def clear(self) -> None:
+        """No timer outlives the server."""
+        self.idle.clear()
+        self.heads.clear()
+
+
+def _without(request: Request, place: Place[Any]) -> Response:
+    """Something is at the path, and not for this method."""
+    allowed = set(place.methods) | {"OPTIONS"}
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    if place.websocket is not None:
+        allowed.add("GET")
+        if request.method == "GET":
+            return error_page(
+                request, 426, "this is a websocket: ask with Upgrade: websocket, in HTTP/1.1",
+                [("Upgrade", "websocket"), ("Connection", "Upgrade")],
+            )  # fmt: skip
+    allow = [("Allow", ", ".join(sorted(allowed)))]
+    if request.method == "OPTIONS":
+        return Response(204, headers=allow)
+    return error_page(request, 405, f"method {request.method} is not allowed", allow)
+
+
+def _due(serving: Hashable) -> None:
+    assert isinstance(serving, Serving)
+    serving.due()
+
+
+def _head_due(serving: Hashable) -> None:
+    assert isinstance(serving, Serving)
+    serving.head_due()

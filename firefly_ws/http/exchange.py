@@ -1,0 +1,80 @@
+"""What a connection that speaks HTTP asks its server, and what a request's head says about the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .head import BadRequest
+from .headers import split_list
+from .request import Request
+from .response import Response
+
+if TYPE_CHECKING:
+    from .serving import Serving
+
+__all__ = ["Clock", "Endpoint", "Host", "check_target", "goes_on"]
+
+
+class Endpoint:
+    """A handler, and how long a body it takes (bytes, ``None`` for any)."""
+
+    __slots__ = ("handler", "max_body_size")
+
+    def __init__(self, handler: Callable[[Request], Any], max_body_size: int | None) -> None:
+        self.handler = handler
+        self.max_body_size = max_body_size
+
+
+class Clock(Protocol):
+    """Deadlines of one length."""
+
+    def add(self, item: Any, /) -> None: ...
+    def discard(self, item: Any, /) -> None: ...
+
+
+class Host(Protocol):
+    """What a connection asks its server."""
+
+    loop: asyncio.AbstractEventLoop
+    #: Seconds, or None.
+    timeout: float | None
+    max_header_size: int | None
+    max_header_count: int | None
+
+    @property
+    def idle(self) -> Clock:
+        """Calls ``due`` of what has stood there for ``timeout``."""
+
+    @property
+    def heads(self) -> Clock:
+        """Calls ``head_due`` of what has stood there for ``open_timeout``."""
+
+    def find(self, request: Request, serving: Serving) -> Endpoint | Response | None:
+        """Who answers; ``None`` where *serving*'s transport has gone to a websocket handshake."""
+
+    def failed(self, request: Request, error: Exception) -> Awaitable[Response] | Response:
+        """A handler raised."""
+
+    def ended(self, serving: Serving) -> None:
+        """The connection is gone."""
+
+
+def check_target(request: Request) -> None:
+    """RFC 9112 §3.2: of the other forms of a target, the absolute one of http, and the asterisk of OPTIONS."""
+    target = request.target
+    if target == "*" and request.method == "OPTIONS":
+        return
+    if request.method == "CONNECT":
+        raise BadRequest(405, "this is no proxy", [("Allow", "GET")])
+    if not target.lower().startswith(("http://", "https://")) or not request.host:
+        raise BadRequest(400, "the request target must be a path, or a URL of http or https")
+
+
+def goes_on(request: Request, connection: str | None) -> bool:
+    """Whether the client wants to go on behind this request (RFC 9112 §9.3)."""
+    options = [] if connection is None else [option.lower() for option in split_list(connection)]
+    if request.http_version == "1.0":
+        return "keep-alive" in options and "close" not in options
+    return "close" not in options
