@@ -38,7 +38,8 @@ class HttpHost:
         self.heads = Deadlines(loop, app.default_policy.open_timeout, _head_due)
         self.max_header_size = app.default_policy.max_header_size
         self.max_header_count = app.default_policy.max_header_count
-        self._unfound = Endpoint(self._not_found, app.body_limit)
+        # Our own page reads no body, so that a long one gets 404 and not 413.
+        self._unfound = Endpoint(self._not_found, app.body_limit if app.not_found_hook else None)
         self._servings: set[Serving] = set()
         self._ends: dict[Serving, asyncio.Future[None]] = {}
 

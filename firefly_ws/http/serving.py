@@ -39,7 +39,7 @@ class Serving(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_busy", "_close_after", "_context", "_deaf", "_drained", "_ended", "_eof", "_full", "_head",
-        "_host", "_in_loop", "_input", "_judged", "_lingering", "_paused", "_request", "_streaming", 
+        "_host", "_in_loop", "_input", "_judged", "_lingering", "_paused", "_request", "_streaming",
         "_transport", "is_secure", "peer", "task",
     )  # fmt: skip
 
