@@ -140,7 +140,12 @@ class _Dial:
         if target.unix is not None:
             return await _connect_unix(self._loop, target.unix, url)
         if proxy is not None:
-            return _tuned(await through_socks(proxy, url))
+            hosts = [url.host]
+            if not proxy.resolves:
+                family = socket.AF_INET if proxy.scheme == "socks4" else socket.AF_UNSPEC
+                infos = await _resolve(self._loop, url.host, url.port, f"cannot connect to {url}", family)
+                hosts = list(dict.fromkeys(info[4][0] for info in infos))
+            return await through_socks(proxy, url, hosts, lambda: self._reach(proxy, url))
         return await _connect(self._loop, url.host, url.port, f"cannot connect to {url}")
 
     async def _directly(
@@ -177,15 +182,21 @@ class _Dial:
             transport.abort()
             raise
 
-    async def _through(self, proxy: ProxyURL, url: WebSocketURL) -> Any:
-        """A transport to *url*, through an HTTP proxy."""
-        what = f"cannot connect to {url} through the proxy {proxy}"
+    async def _reach(self, proxy: ProxyURL, url: WebSocketURL) -> socket.socket:
+        """A socket to the proxy itself."""
         try:
-            sock = await _connect(self._loop, proxy.host, proxy.port, what)
+            return await _connect(
+                self._loop, proxy.host, proxy.port, f"cannot connect to {url} through the proxy {proxy}"
+            )
         except WebSocketConnectionException as error:
             failed = ProxyError(str(error))
             failed.errno = error.errno
             raise failed from error.__cause__
+
+    async def _through(self, proxy: ProxyURL, url: WebSocketURL) -> Any:
+        """A transport to *url*, through an HTTP proxy."""
+        what = f"cannot connect to {url} through the proxy {proxy}"
+        sock = await self._reach(proxy, url)
         policy = self._target.settings.policy
         tunnel = Tunnel(proxy, url, (policy.max_header_size, policy.max_header_count), self._loop)
         context = None
@@ -212,18 +223,24 @@ def _tls_failed(what: str, host: str, error: Exception, option: str) -> WebSocke
 
 async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, what: str) -> socket.socket:
     """Resolve and connect, trying the addresses as RFC 8305 has it."""
-    try:
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise WebSocketConnectionException(
-            f"{what}: the host {host!r} does not resolve: {error.strerror or error}"
-        ) from error
+    infos = await _resolve(loop, host, port, what)
     try:
         sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
     except OSError as error:
         # The loop's own text repeats the address and leaves the reason out.
         raise _failed(f"{what}: {host} port {port}", error) from error
     return _tuned(sock)
+
+
+async def _resolve(
+    loop: asyncio.AbstractEventLoop, host: str, port: int, what: str, family: int = socket.AF_UNSPEC
+) -> list[Any]:
+    try:
+        return await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise WebSocketConnectionException(
+            f"{what}: the host {host!r} does not resolve: {error.strerror or error}"
+        ) from error
 
 
 async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str, url: WebSocketURL) -> socket.socket:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import HandshakeError, ProxyError
+from .errors import HandshakeError, ProxyError, WebSocketConnectionException
 from .http.head import ResponseHead
 from .proxy import ProxyURL
 from .url import WebSocketURL
@@ -20,6 +20,8 @@ __all__ = ["Tunnel", "through_socks"]
 
 # Seconds: python-socks wants a limit of its own, and open_timeout is the one that counts.
 _LONG: Final = 1e8
+# SOCKS replies (RFC 1928 §6; 91 is SOCKS 4's) behind which another address of the server is worth asking for.
+_ELSEWHERE: Final = frozenset({1, 3, 4, 5, 6, 8, 91})
 
 
 def _failure(url: WebSocketURL, proxy: ProxyURL, what: str) -> str:
@@ -119,24 +121,50 @@ class Tunnel(asyncio.Protocol):
         return _failure(self._url, self._proxy, what)
 
 
-async def through_socks(proxy: ProxyURL, url: WebSocketURL) -> socket.socket:
-    """A socket that the proxy has connected to the server."""
-    from python_socks import ProxyConnectionError, ProxyTimeoutError, ProxyType
+class _Way:
+    """Reaches a proxy as we do; python-socks, which tries one address alone, takes it for a proxy in between."""
+
+    def __init__(self, reach: Callable[[], Awaitable[socket.socket]]) -> None:
+        self._reach = reach
+
+    async def connect(self, *_: Any, **__: Any) -> socket.socket:
+        """A socket to the proxy."""
+        return await self._reach()
+
+
+async def through_socks(
+    proxy: ProxyURL, url: WebSocketURL, hosts: Sequence[str], reach: Callable[[], Awaitable[socket.socket]]
+) -> socket.socket:
+    """A socket that the proxy has connected to the server, at the first of *hosts* that it can; ``reach()`` opens one
+    to the proxy."""
+    for host in hosts[:-1]:
+        try:
+            return await _ask_socks(proxy, url, host, reach)
+        except ProxyError as error:
+            if error.status not in _ELSEWHERE:
+                raise
+    return await _ask_socks(proxy, url, hosts[-1], reach)
+
+
+async def _ask_socks(
+    proxy: ProxyURL, url: WebSocketURL, host: str, reach: Callable[[], Awaitable[socket.socket]]
+) -> socket.socket:
     from python_socks import ProxyError as Refused
+    from python_socks import ProxyTimeoutError, ProxyType
     from python_socks.async_.asyncio import Proxy
 
     kind = ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5
     user, password = proxy.userinfo or (None, None)
-    way = Proxy(kind, proxy.host, proxy.port, user, password, proxy.resolves)
+    forward: Any = _Way(reach)
+    way = Proxy(kind, proxy.host, proxy.port, user, password, proxy.resolves, forward)
     try:
-        return await way.connect(url.host, url.port, timeout=_LONG)
+        return await way.connect(host, url.port, timeout=_LONG)
     except Refused as error:
         raise ProxyError(_failure(url, proxy, f"it answered: {error}"), error.error_code or 0) from error
-    except ProxyTimeoutError:
+    except (ProxyTimeoutError, WebSocketConnectionException):
         raise
-    except (ProxyConnectionError, OSError) as error:
-        why = os.strerror(error.errno) if error.errno else error.strerror or str(error)
-        raise ProxyError(_failure(url, proxy, why)) from error
+    except OSError as error:
+        raise ProxyError(_failure(url, proxy, error.strerror or str(error))) from error
     except ValueError as error:
         # A name that does not fit into its answer or our question.
         raise ProxyError(_failure(url, proxy, str(error))) from error

@@ -92,9 +92,16 @@ async def http_proxy(refusal: bytes = b"", *, opened: bytes = b"", ssl: Any = No
 
 @asynccontextmanager
 async def socks5_proxy(
-    *, reply: int = 0, user: tuple[bytes, bytes] | None = None, scheme: str = "socks5"
+    *,
+    reply: int = 0,
+    user: tuple[bytes, bytes] | None = None,
+    scheme: str = "socks5",
+    away: tuple[str, ...] = (),
 ) -> AsyncIterator[Proxying]:
-    """A SOCKS 5 proxy that wants *user* (name and password), and answers with *reply* (0: it connects)."""
+    """A SOCKS 5 proxy that wants *user* (name and password), and answers with *reply* (0: it connects).
+
+    Hosts that are *away* it cannot reach.
+    """
 
     async def serve(proxy: Proxying, peer: RawPeer) -> None:
         async def read(size: int) -> bytes:
@@ -127,8 +134,9 @@ async def socks5_proxy(
             host = (await read((await read(1))[0])).decode()
         port = int.from_bytes(await read(2), "big")
         proxy.asked.append((host, port))
-        answer = bytes((5, reply, 0, 1)) + bytes(6)
-        if reply:
+        code = 4 if host in away else reply
+        answer = bytes((5, code, 0, 1)) + bytes(6)
+        if code:
             peer.send(answer)
             await _leave(peer)
         else:

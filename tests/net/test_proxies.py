@@ -8,6 +8,7 @@ import ssl
 from typing import Any
 
 import pytest
+import uvloop
 from certificates import Authority, Issued
 from proxies import Proxying, http_proxy, socks4_proxy, socks5_proxy
 from support import (
@@ -41,6 +42,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def ours(authority: Authority) -> Issued:
     return authority.issue("localhost", "127.0.0.1")
+
+
+PROXIES: dict[str, Any] = {
+    "http": http_proxy,
+    "socks4": lambda: socks4_proxy(scheme="socks4"),
+    "socks5h": lambda: socks5_proxy(scheme="socks5h"),
+}
 
 
 async def listening(issued: Issued | None = None) -> Server:
@@ -120,6 +128,61 @@ async def test_an_http_proxy_is_told_user_and_password_and_the_server_is_not() -
     assert (kind, base64.b64decode(value).decode()) == ("Basic", "ada:p@ssä")
     assert "proxy-authorization" not in request.headers
     await server.close()
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``both.example`` has an address where nobody is, and ours."""
+
+    def with_both(look_up: Any) -> Any:
+        async def getaddrinfo(self: Any, host: str, port: int, **options: Any) -> Any:
+            addresses = ("127.0.0.2", "127.0.0.1") if host == "both.example" else (host,)
+            return [info for one in addresses for info in await look_up(self, one, port, **options)]
+
+        return getaddrinfo
+
+    for kind in (asyncio.BaseEventLoop, uvloop.Loop):
+        monkeypatch.setattr(kind, "getaddrinfo", with_both(kind.getaddrinfo))
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks4", "socks5h"])
+async def test_all_addresses_of_a_proxy_are_tried(scheme: str, both: None) -> None:  # W6
+    # Of a SOCKS proxy it was the first one alone.
+    server = await listening()
+    async with PROXIES[scheme]() as proxy:
+        await talks(client(server, None).proxy(proxy.url().replace("127.0.0.1", "both.example")))
+    assert len(proxy.asked) == 1
+    await server.close()
+
+
+async def test_all_addresses_of_the_server_are_asked_of_a_socks_proxy_that_looks_none_up(both: None) -> None:  # W6
+    server = await listening()
+    async with socks5_proxy(away=("127.0.0.2",)) as proxy:
+        await talks(client(server, None, "both.example").proxy(proxy.url()))
+    assert proxy.asked == [("127.0.0.2", server.port), ("127.0.0.1", server.port)]
+    await server.close()
+
+
+async def test_a_socks_proxy_that_wants_no_part_of_it_is_not_asked_again(both: None) -> None:  # W6
+    async with socks5_proxy(reply=2) as proxy:
+        with pytest.raises(ProxyError, match="not allowed by ruleset"):
+            await http_client().websocket("ws://both.example/").proxy(proxy.url()).connect()
+    assert proxy.asked == [("127.0.0.2", 80)]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+async def test_a_proxy_whose_name_nobody_knows_is_said_so(scheme: str) -> None:  # W6
+    # Of a SOCKS proxy it was "Unknown error -2".
+    with pytest.raises(ProxyError, match=r"through the proxy .*: the host 'nowhere\.invalid' does not resolve: \D+$"):
+        await http_client().websocket("ws://127.0.0.1/").proxy(f"{scheme}://nowhere.invalid").connect()
+
+
+async def test_a_server_whose_name_nobody_knows_is_no_matter_of_the_proxy() -> None:  # W6
+    async with socks5_proxy() as proxy:
+        with pytest.raises(WebSocketConnectionException, match=r"'nowhere\.invalid' does not resolve") as raised:
+            await http_client().websocket("ws://nowhere.invalid/").proxy(proxy.url()).connect()
+    assert not isinstance(raised.value, ProxyError)
+    assert not proxy.asked
 
 
 async def test_a_socks5_proxy_is_told_user_and_password() -> None:  # W6
