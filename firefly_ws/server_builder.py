@@ -12,6 +12,8 @@ from .config import HttpConfig, check, check_config, check_port
 from .extensions.base import ExtensionOffer
 from .http.exchange import Endpoint
 from .http.request import Request
+from .http.response import Response
+from .http.static import StaticFiles
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
 from .policy import MIB
@@ -114,6 +116,20 @@ class ServerMethods:
     def delete(self, path: str, handler: Callable[[Request], object]) -> Self:
         """`route` for DELETE."""
         return self.route(path, handler, ("DELETE",))
+
+    def static(self, prefix: str, directory: str | os.PathLike[str]) -> Self:
+        """Answer GET and HEAD below *prefix* with the files below *directory*, ``index.html`` for a directory itself.
+
+        Raises ``ValueError`` where *directory* does not exist or *prefix* is taken.
+        """
+        check("directory", directory, (str, os.PathLike), "a path")
+        check("prefix", prefix, str, "a str")
+        files = StaticFiles(prefix, directory)
+        below = prefix.rstrip("/")
+        self.route(below + "/*", files)
+        if below and self._server.routes.at(below) is None:
+            self.route(below, lambda request: Response.redirect(request.raw_path + "/", 301))
+        return self
 
     def on_not_found(self, callback: Callable[[Request], object]) -> Self:
         """Answer requests for which there is no route by ``callback(request)``: with 404, unless it says otherwise."""
