@@ -22,7 +22,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
-from .delivery cimport DEAD, FULL, PAUSED
+from .delivery cimport CROWDED, DEAD, FULL, PAUSED
 from .frames cimport Frame
 from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
 from .steps cimport Wait
@@ -210,11 +210,11 @@ cdef class Closing(Sender):
             self.hold &= ~PAUSED
             self.take_terminal()
         elif self.lost:
-            if self.hold & FULL and self.rest is not None:
+            if self.hold & (FULL | CROWDED) and self.rest is not None:
                 # Nobody has made room for it, and the connection is not kept for ever.
                 self.discarded += len(self.rest) - self.rest_start
                 self.rest = None
-            self.hold &= ~(PAUSED | FULL)
+            self.hold &= ~(PAUSED | FULL | CROWDED)
             self.schedule()
         elif self.transport is not None:
             self.ending = ENDED_TCP

@@ -4,7 +4,7 @@
 from .chain cimport Chain, ChainIn, ChainOut
 from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING
 from .deflate cimport Deflate
-from .delivery cimport DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap
+from .delivery cimport CROWDED, DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap
 from .inbox cimport Inbox
 from .keepalive cimport Kept
 from .limits cimport Limits
@@ -189,7 +189,7 @@ cdef class Connection(Kept):
         self.hold &= ~DRAINING
         if self.hold & (QUEUED | PENDING | PAUSED) or self.rest is not None:
             # What had arrived is still handed over; a pause, or a full inbox, holds for close_timeout at most.
-            if self.hold & (PAUSED | FULL) and self.close_timeout is not None:
+            if self.hold & (PAUSED | FULL | CROWDED) and self.close_timeout is not None:
                 self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
         if not self.inside:
             self.enter()

@@ -27,6 +27,7 @@ cdef enum Hold:
     DEAD = 32      # nothing is parsed any more
     BUSY = 7       # PENDING | DRAINING | PAUSED
     FULL = 64      # the inbox is at its bound
+    CROWDED = 128  # so many callbacks for Pings, Pongs and frames have not ended
 
 
 cdef class Delivery(MessageSink):
@@ -48,6 +49,7 @@ cdef class Delivery(MessageSink):
     cdef long long work          # left of this turn's budget
     cdef object pending          # what the message callback waits for
     cdef set tasks               # other callbacks that have not ended
+    cdef Py_ssize_t notices      # of on_ping, on_pong and on_frame among them
     cdef readonly long long bytes_read
     cdef readonly long long messages_received
     cdef readonly long long discarded  # bytes that came after our Close

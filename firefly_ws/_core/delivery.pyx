@@ -70,7 +70,7 @@ cdef class Delivery(MessageSink):
         if self.hold & DEAD:
             self.discarded += size
             return 0
-        if self.rest is not None or self.inside or self.hold & (PAUSED | FULL):
+        if self.rest is not None or self.inside or self.hold & (PAUSED | FULL | CROWDED):
             # A transport may deliver once more behind pause_reading, and bytes may have come with the handshake.
             owner = owner or PyBytes_FromStringAndSize(<const char*>data, size)
             self.rest = owner if self.rest is None else self.rest[self.rest_start:] + owner
@@ -158,9 +158,9 @@ cdef class Delivery(MessageSink):
         return self.hold & PAUSED != 0 or self.full() or self.work <= 0
 
     cdef bint full(self) noexcept:
-        if not self.hold & (QUEUED | FULL):
+        if not self.hold & (QUEUED | FULL | CROWDED):
             return False
-        if self.hold & FULL:
+        if self.hold & (FULL | CROWDED):
             return True
         return (self.max_messages >= 0 and len(self.queue) >= self.max_messages
                 or self.max_bytes >= 0 and self.queue_bytes >= self.max_bytes)
@@ -213,9 +213,16 @@ cdef class Delivery(MessageSink):
         return 0
 
     cdef int notify(self, object callback, object argument) except -1:
-        """Call a callback that no message waits for."""
+        """Call a callback that no message waits for; beyond ``max_queue`` that have not ended, reading does."""
+        cdef object result
         try:
-            self.watch(self.steps.start(callback(argument, self)))
+            result = self.steps.start(callback(argument, self))
+            if result is not None:
+                self.notices += 1
+                if 0 <= self.max_messages <= self.notices:
+                    self.hold |= CROWDED
+                result.add_done_callback(self._notice_done)
+                self.watch(result)
         except (KeyboardInterrupt, SystemExit) as error:
             self.interrupted(error)
         except BaseException as error:
@@ -236,6 +243,12 @@ cdef class Delivery(MessageSink):
             self.tasks.add(result)
             result.add_done_callback(self._task_done)
         return 0
+
+    def _notice_done(self, result):
+        self.notices -= 1
+        if self.hold & CROWDED and self.notices < self.max_messages:
+            self.hold &= ~CROWDED
+            self.schedule()
 
     def _task_done(self, task):
         self.tasks.discard(task)
@@ -317,7 +330,7 @@ cdef class Delivery(MessageSink):
             self.discarded += self.queue_bytes
             self.queue = None
             self.queue_bytes = 0
-        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING | FULL) | ENDED
+        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING | FULL | CROWDED) | ENDED
         return 0
 
     cdef int cork(self) except -1:
@@ -359,7 +372,7 @@ cdef class FrameTap(FrameSink):
         self.seen(first, payload_copy(payload, size, mask, masked))
         more = self.sink.frame(first, payload, size, mask, masked)
         # A fragment ends no message, and its callback takes as long as a message's.
-        return more or self.delivery.work <= 0
+        return more or self.delivery.work <= 0 or self.delivery.hold & CROWDED != 0
 
     cdef int begin(self, int first, uint64_t length) except -1:
         self.first = first
@@ -373,7 +386,7 @@ cdef class FrameTap(FrameSink):
     cdef int end(self) except -1:
         self.seen(self.first, b"".join(self.parts))
         self.parts = None
-        return self.sink.end()
+        return self.sink.end() or self.delivery.hold & CROWDED != 0
 
     cdef int seen(self, int first, bytes payload) except -1:
         self.delivery.work -= PER_MESSAGE + len(payload)

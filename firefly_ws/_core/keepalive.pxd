@@ -24,6 +24,7 @@ cdef class Guard(Watch):
     cdef bytes asked           # its payload; None once a Pong has brought it back
     cdef double silent_since   # the silence is not counted from before here
     cdef double paused_at      # since when we do not read; 0: we do
+    cdef bint sending          # bytes wait to be sent, as far as is known
     cdef object taken          # what the peer's machine had taken at the last look, None: not known
     cdef double taken_at       # when it last took some
     cdef long long messages    # in both directions at the last look

@@ -103,6 +103,7 @@ cdef class Guard(Watch):
         cdef double now = monotonic()
         # What was before counts for nothing: a limit that is set now begins now.
         self.silent_since = self.idle_since = self.taken_at = now
+        self.sending = connection.outbox.blocked
         self.messages = connection.messages_received + connection.messages_sent
         if not connection.reading:
             self.paused_at = now
@@ -135,6 +136,7 @@ cdef class Guard(Watch):
     cdef int stuck(self) except -1:
         """The transport has more than it can write."""
         cdef double limit = self.connection.limits.shortest
+        self.sending = True
         self.taken = None
         self.taken_at = monotonic()
         return self.soon(self.taken_at + max(limit / 8, TICK)) if limit < INFINITY else 0
@@ -155,8 +157,10 @@ cdef class Guard(Watch):
         cdef double due = INFINITY
         if connection is None or connection.lost or connection.transport is None:
             return 0
-        if connection.outbox.blocked:
-            due = self.look_at_writing(now)
+        if self.sending:
+            self.sending = connection.outbox.waits()
+            if self.sending:
+                due = self.look_at_writing(now)
         if connection.ending != ENDED_TCP and connection.terminal == NOTHING:
             if not self.paused_at:
                 due = min(due, self.look_at_silence(now))
@@ -249,7 +253,7 @@ cdef class Guard(Watch):
         elif connection.at_once == 0:
             # One of ours is, in fragments.
             self.idle_since = max(connection.write_at, self.idle_since)
-        if connection.outbox.blocked:
+        if self.sending:
             self.idle_since = max(self.taken_at, self.idle_since)
         self.messages = messages
         idle = self.gone_by(self.idle_since, now)

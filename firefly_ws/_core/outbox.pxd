@@ -31,6 +31,8 @@ cdef class Outbox:
     cdef int put_urgent(self, int first, bytes payload) except -1
     cdef bytes frame(self, int first, bytes payload)
     cdef object taken(self)
+    cdef bint waits(self) except -1
+    cdef int descriptor(self) except -2
     cdef int send(self) except -1
     cdef int flush(self) except -1
     cdef int give(self) except -1

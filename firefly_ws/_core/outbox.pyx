@@ -14,7 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from .buffer cimport buffer_drop, buffer_release, buffer_reserve
-from .wire cimport sys_send, sys_taken, wire_write_head, wire_xor_copy
+from .wire cimport sys_held, sys_send, sys_taken, wire_write_head, wire_xor_copy
 
 cdef enum:
     POOL = 4096         # random bytes drawn at once: 0.3 µs a key without it
@@ -238,12 +238,21 @@ cdef class Outbox:
 
     cdef object taken(self):
         """What is another value once the peer's machine has taken bytes that wait in our transport or kernel."""
-        cdef int fd = self.fd
-        if fd < 0:
-            # TLS is in between: written past it nothing may be, asked how it stands it may.
-            sock = self.transport.get_extra_info("socket")
-            fd = -1 if sock is None else sock.fileno()
-        return self.transport.get_write_buffer_size(), sys_taken(fd)
+        return self.transport.get_write_buffer_size(), sys_taken(self.descriptor())
+
+    cdef bint waits(self) except -1:
+        """Whether the peer's machine has not taken all that was sent.
+
+        TLS calls itself empty when the transport below it has all, so the kernel is asked there.
+        """
+        return self.blocked or self.fd < 0 and self.transport is not None and sys_held(self.descriptor()) > 0
+
+    cdef int descriptor(self) except -2:
+        """The socket's, to ask how it stands, also where we may not write to it; or -1."""
+        if self.fd >= 0:
+            return self.fd
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else sock.fileno()
 
 
 cdef object _view(object owner, const uint8_t* payload, Py_ssize_t size, Py_ssize_t start):

@@ -9,7 +9,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
-from .delivery cimport DEAD, DRAINING, ENDED, PAUSED, Delivery
+from .delivery cimport CROWDED, DEAD, DRAINING, ENDED, PAUSED, Delivery
 from .frames cimport Frame
 from .outbox cimport Outbox
 from .steps cimport Wait
@@ -280,7 +280,7 @@ cdef class Sender(Delivery):
                 # on_frame has paused at this very frame.
                 return self.enqueue((callback, payload), 2)
             self.notify(callback, payload)
-        return self.work <= 0 or self.hold & (PAUSED | DEAD) != 0
+        return self.work <= 0 or self.hold & (PAUSED | DEAD | CROWDED) != 0
 
     cdef int ponged(self, bytes payload) except -1:
         """A Pong answers its Ping and, as the newest may be answered alone, every Ping before (§5.5.3)."""

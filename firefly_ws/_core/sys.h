@@ -13,6 +13,11 @@ static inline ptrdiff_t sys_send(int fd, const void *head, size_t head_size, con
     return -1;
 }
 
+static inline int64_t sys_held(int fd) {
+    (void)fd;
+    return -1;
+}
+
 static inline int64_t sys_taken(int fd) {
     (void)fd;
     return -1;
@@ -53,9 +58,23 @@ static inline ptrdiff_t sys_send(int fd, const void *head, size_t head_size, con
     return sent;
 }
 
+/* The bytes that the kernel holds because the peer's machine has not taken them; -1 where it does not tell. */
+static inline int64_t sys_held(int fd) {
+    int left = 0;
+#if defined(SO_NWRITE)
+    socklen_t size = sizeof left;
+    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &left, &size) == 0 ? left : -1;
+#elif defined(TIOCOUTQ)
+    return ioctl(fd, TIOCOUTQ, &left) == 0 ? left : -1;
+#else
+    (void)fd, (void)left;
+    return -1;
+#endif
+}
+
 /* A number that changes whenever the peer's machine has taken bytes; -1 where the system does not tell.
  * Linux counts the bytes acknowledged (struct tcp_info of its own headers, older ones of libc do not have the field);
- * elsewhere, and on unix sockets, it is what the kernel still holds. */
+ * elsewhere, and on unix sockets, it is what the kernel holds. */
 static inline int64_t sys_taken(int fd) {
 #ifdef __linux__
     enum { TCP_INFO_OPTION = 11, BYTES_ACKED = 120 };
@@ -67,16 +86,7 @@ static inline int64_t sys_taken(int fd) {
         return acked;
     }
 #endif
-#if defined(SO_NWRITE)
-    int left = 0;
-    socklen_t length = sizeof left;
-    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &left, &length) == 0 ? left : -1;
-#elif defined(TIOCOUTQ)
-    int left = 0;
-    return ioctl(fd, TIOCOUTQ, &left) == 0 ? left : -1;
-#else
-    return -1;
-#endif
+    return sys_held(fd);
 }
 
 #endif

@@ -29,4 +29,5 @@ cdef extern from "wire.h" nogil:
 
 cdef extern from "sys.h" nogil:
     ptrdiff_t sys_send(int fd, const void* head, size_t head_size, const void* body, size_t body_size)
+    int64_t sys_held(int fd)
     int64_t sys_taken(int fd)

@@ -391,3 +391,26 @@ async def test_a_forked_child_does_not_repeat_its_parents_masks() -> None:
     os.close(writing)
     assert len(theirs) == 80
     assert not {theirs[at : at + 4] for at in range(0, 80, 4)} & set(masks(parent))
+
+
+async def test_a_transport_that_raises_at_the_end_of_the_turn_does_not_hold_up_those_behind_it() -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    turn = Turn(loop)
+    first, second, third = (Peer(turn=turn) for _ in range(3))
+
+    def broken(data: object) -> None:
+        raise RuntimeError("of the second")
+
+    for peer in (first, second, third):
+        peer.connection.send("1")
+        peer.connection.send("2")
+    second.transport.write = broken  # type: ignore[method-assign]
+    await turns()
+    assert first.got == third.got == [("text", "1"), ("text", "2")]
+    assert [str(one["exception"]) for one in reported] == ["of the second"]
+    third.connection.send("3")
+    third.connection.send("4")
+    await turns()
+    assert third.got[-1] == ("text", "4")
