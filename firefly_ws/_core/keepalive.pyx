@@ -26,7 +26,7 @@ from .closing cimport ENDED_TCP, NOTHING, Closing
 from .delivery cimport DRAINING, PENDING, QUEUED
 from .limits cimport Limits
 from .sending cimport CLOSING, OPEN
-from .wheel cimport TICK, Watch, Wheel, monotonic, wheel_of
+from .wheel cimport TICK, Watch, monotonic, wheel_of
 
 import logging
 import os
