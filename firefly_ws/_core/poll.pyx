@@ -71,8 +71,10 @@ cdef class Poller:
                 self.watched.append(None)
         else:
             operation = EPOLL_CTL_DEL if events == 0 else EPOLL_CTL_MOD
-        if ready_control(self.set_fd, operation, one.fd, events, <uint64_t>one.serial << 32 | <uint32_t>one.fd) < 0:
+        if (ready_control(self.set_fd, operation, one.fd, events, <uint64_t>one.serial << 32 | <uint32_t>one.fd) < 0
+                and operation != EPOLL_CTL_DEL):
             raise OSError(errno, f"epoll_ctl: {os.strerror(errno)}")
+        # What cannot be taken out is not in: whose socket it was has closed it.
         one.events = events
         if operation == EPOLL_CTL_ADD:
             self.watched[one.fd] = one
@@ -93,8 +95,13 @@ cdef class Poller:
         self.set_fd = ready_create()
         if self.set_fd < 0:
             raise OSError(errno, f"epoll_create1: {os.strerror(errno)}")
-        # Each descriptor's callbacks run in its own context; this one must hold nobody's variables.
-        contextvars.Context().run(self.loop.add_reader, self.set_fd, self._ready)
+        try:
+            # Each descriptor's callbacks run in its own context; this one must hold nobody's variables.
+            contextvars.Context().run(self.loop.add_reader, self.set_fd, self._ready)
+        except BaseException:
+            sys_close(self.set_fd)
+            self.set_fd = -1
+            raise
         return 0
 
     cdef int stop(self) except -1:

@@ -6,7 +6,9 @@ over, what was read goes to it straight from the poller's buffer, and a large fr
 is read into the message itself. Linux only; see `poll`.
 """
 
-from libc.errno cimport EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO, errno
+from libc.errno cimport (
+    EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, errno,
+)
 from libc.stdint cimport uint32_t
 
 from .connection cimport Connection
@@ -15,7 +17,6 @@ from .poll cimport (
 )
 from .wire cimport sys_send
 
-import asyncio
 import os
 import socket
 import warnings
@@ -26,7 +27,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     ACCEPTED = 64   # of one batch: those who are connected already come first
-    PAUSE = 1       # seconds without accepting where descriptors or memory have run out
+    PAUSE = 1       # seconds without accepting where it fails
     DEFAULT_HIGH = 65536
 
 
@@ -378,8 +379,8 @@ cdef class Listener(Watched):
     cdef int ready(self, uint32_t events) except -1:
         cdef char host[16]
         cdef int port = -1
-        cdef int fd, i
-        for i in range(ACCEPTED):
+        cdef int fd, _
+        for _ in range(ACCEPTED):
             if self.fd < 0:
                 return 0
             fd = sys_accept(self.fd, host, &port)
@@ -390,15 +391,14 @@ cdef class Listener(Watched):
 
     cdef int refused(self, int why) except -1:
         """Nothing more to accept, or not now."""
-        if why == EAGAIN or why == ECONNABORTED or why == EPROTO or why == EPERM:
-            return 0
+        if why in (EAGAIN, ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, EOPNOTSUPP):
+            return 0  # of one who waited, and is gone (accept(2))
         error = OSError(why, os.strerror(why))
         self.poller.loop.call_exception_handler(
             {"message": f"cannot accept on {self.sock!r}: {error.strerror}", "exception": error})
-        if why == EMFILE or why == ENFILE or why == ENOBUFS or why == ENOMEM:
-            # Whoever waits stays in the backlog, and would be reported again at once.
-            self.poller.watch(self, 0)
-            self.poller.loop.call_later(PAUSE, self._resume)
+        # No descriptors, no memory, a socket that somebody has shut down: it would be reported again at once.
+        self.poller.watch(self, 0)
+        self.poller.loop.call_later(PAUSE, self._resume)
         return 0
 
     cdef int accept(self, int fd, object peer) except -1:
@@ -413,4 +413,3 @@ cdef class Listener(Watched):
                 {"message": "a connection could not begin", "exception": error, "transport": transport})
             transport.fail(error)
         return 0
-
