@@ -29,7 +29,7 @@ class HttpConfig:
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
-    extensions: tuple[str | Extension, ...] | None = None
+    extensions: Iterable[str | Extension] | None = None
     converter: Converter | Iterable[Converter] | None = None
     ssl: _ssl.SSLContext | None = None
     max_header_size: int | None = _OF_POLICY

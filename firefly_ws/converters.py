@@ -52,7 +52,7 @@ class Converter(Protocol):
         """The message as a value of *type*; whatever it raises reaches the user as `DeserializeError`."""
 
 
-class _ByType:
+class _ByType(Converter):
     """A converter that makes a decoder once for each type, and keeps it."""
 
     def __init__(self) -> None:
@@ -316,12 +316,12 @@ def _msgspec() -> Any:
 def _by_msgspec(make: Callable[[Any], Any], wanted: Any) -> Callable[[Any], Any]:
     try:
         return typing.cast("Callable[[Any], Any]", make(wanted).decode)
-    except TypeError:
+    except TypeError as error:
         # A union whose members msgspec cannot tell apart, as two dataclasses: tried one after the other.
         if get_origin(wanted) not in _UNIONS:
-            raise
+            raise TypeError(f"type={_name(wanted)}: no message can become that: {error}") from None
         members = get_args(wanted)
-        return _first_of([make(member).decode for member in members], members)
+        return _first_of([_by_msgspec(make, member) for member in members], members)
 
 
 def _first_of(decoders: list[Callable[[Any], Any]], members: tuple[Any, ...]) -> Callable[[Any], Any]:

@@ -14,6 +14,7 @@ from .settled import settled
 if TYPE_CHECKING:
     from ._core.frames import Frame
     from ._core.inbox import Inbox
+    from .converters import Converters
     from .session import Incoming, Outgoing
     from .streaming import ReceivedStream
 
@@ -77,9 +78,13 @@ class Receiving(Connection):
         it: both have it as ``frame``, and the connection stays usable. A ``TypeError`` for a type that no message
         can become leaves the message first. See `receive`.
         """
-        converters = self._converters or default_converters()
-        converters.prepare(type)
+        converters = self._prepared(type)
         return converters.deserialize(_frame((await self._some("receive_deserialized()")).pop()), type)
+
+    def _prepared(self, type: Any) -> Converters:
+        converters: Converters = self._converters or default_converters()
+        converters.prepare(type)
+        return converters
 
     def receive_stream(self, max_size: int | None = None) -> ReceivedStream:
         """The next message piece by piece, as it comes, inflated, never held as a whole (`ReceivedStream`).

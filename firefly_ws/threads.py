@@ -74,6 +74,8 @@ class ThreadSafeConnection(_ThreadSafe):
         self, take: Callable[[], bool], name: str, method: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> Any:
         """Take the next message only for a handle that is still wanted, and cannot be cancelled any more then."""
+        if args:
+            self._target._prepared(*args)  # raises for a wrong type before there is a message
         await self._target._some(name)
         if not take():
             raise asyncio.CancelledError

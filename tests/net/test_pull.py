@@ -270,6 +270,17 @@ async def test_from_another_thread_a_message_is_received_through_threadsafe(plai
     assert await asyncio.to_thread(other) == ["a", "b", b"c", TextFrame("d")]
 
 
+async def test_a_type_that_no_message_can_become_is_refused_in_another_thread_at_once(plain: Any) -> None:
+    server = await plain.listen(plain.route().discard())
+    one = (await plain.connect(server)).threadsafe
+
+    def other() -> None:
+        with pytest.raises(TypeError, match=r"type=<object object .*: no message can become that"):
+            one.receive_deserialized(object()).result(LIMIT)
+
+    await asyncio.to_thread(other)
+
+
 async def test_a_handle_of_another_thread_that_was_cancelled_in_time_has_taken_nothing(plain: Any) -> None:
     # cancel() returned True and the message that came at that moment was gone.
     server = await plain.listen(plain.route().on_message(lambda frame, connection: connection.send(frame)))

@@ -27,6 +27,7 @@ from firefly_ws import (
     CloseCode,
     CloseReason,
     HandshakeError,
+    PingTimeout,
     Server,
     WebSocketConnection,
     WebSocketService,
@@ -261,4 +262,45 @@ async def test_unregistering_what_is_not_there_raises_from_the_server_too() -> N
     with pytest.raises(KeyError, match="path '/nowhere' is not registered; registered: /"):
         server.unregister("/nowhere")
     assert server.is_listening
+    await server.close()
+
+
+class Timed(Told):
+    """Drops who is silent for so long."""
+
+    connection_timeout = 0.2
+
+
+async def test_a_client_that_is_silent_is_asked_and_then_dropped() -> None:  # K5
+    service = Timed()
+    server = await serving(service)
+    async with raw_client(server.port) as peer:
+        peer.send(upgrade())
+        await peer.head()
+        # A Ping first, and then the end of TCP without a Close: nothing says that anybody is there to read one.
+        assert (await peer.frame())[0] == 0x80 | PING
+        assert await peer.rest() == b""
+        (_, connection), (reason, ended) = await service.inbox.take(2)
+    assert ended is connection
+    assert reason.code == CloseCode.ABNORMAL_CLOSURE
+    assert "silent" in reason.message
+    assert isinstance(connection.error, PingTimeout)
+    await server.close()
+
+
+async def test_a_client_that_answers_outlasts_connection_timeout() -> None:  # K5
+    service = Timed()
+    server = await serving(service)
+    async with raw_client(server.port) as peer:
+        peer.send(upgrade())
+        await peer.head()
+        for _ in range(4):
+            opcode, payload = await peer.frame()
+            assert opcode == 0x80 | PING
+            peer.send(frame(PONG, payload))
+        # Four times half of it in silence is twice as long as a client lives that does not answer.
+        peer.send(frame(TEXT, "still here"))
+        assert await peer.frame() == (0x81, b"still here")
+        peer.send(close_frame())
+        await peer.rest()
     await server.close()
