@@ -55,6 +55,7 @@ class HttpHost:
         end = self._ends.pop(serving, None)
         if end is not None and not end.done():
             end.set_result(None)
+        self._server.look_quiet()
 
     def __len__(self) -> int:
         return len(self._servings)

@@ -10,9 +10,9 @@ from typing import Any
 from .converters import Converter, check_converters
 from .extensions.base import Extension
 from .options import check_extensions
-from .policy import WebSocketPolicy
+from .policy import MIB, WebSocketPolicy
 
-__all__ = ["HttpConfig", "check", "check_config", "check_context", "check_port"]
+__all__ = ["HttpConfig", "check", "check_config", "check_context", "check_port", "check_seconds", "check_size"]
 
 # None is a value: it switches the limit off.
 _OF_POLICY: Any = object()
@@ -25,7 +25,8 @@ class HttpConfig:
     ``policy``, ``extensions`` and ``converter`` (one, or several for different types of
     messages) hold for routes and connections that set none of their own; ``ssl`` is the
     context for TLS. The three limits that follow are fields of the policy, written
-    shorter: on a server they hold before a route is known.
+    shorter: on a server they hold before a route is known. ``timeout`` and
+    ``max_body_size`` are a server's for HTTP, see `HttpServer.timeout`.
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
@@ -35,6 +36,8 @@ class HttpConfig:
     max_header_size: int | None = _OF_POLICY
     max_header_count: int | None = _OF_POLICY
     open_timeout: float | None = _OF_POLICY
+    timeout: float | None = 75.0  # nginx's; load balancers in front wait for 60 and must be those who close
+    max_body_size: int | None = MIB
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, WebSocketPolicy):
@@ -43,6 +46,8 @@ class HttpConfig:
         if self.extensions is not None:
             object.__setattr__(self, "extensions", check_extensions(self.extensions))
         object.__setattr__(self, "converter", check_converters(self.converter))
+        check_seconds("timeout", self.timeout)
+        check_size("max_body_size", self.max_body_size)
         names = ("max_header_size", "max_header_count", "open_timeout")
         given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
         if given:
@@ -80,3 +85,21 @@ def check_context(context: object, *, optional: bool) -> None:
         return
     if not isinstance(context, _ssl.SSLContext):
         raise TypeError(f"ssl={context!r} must be an ssl.SSLContext, not {type(context).__name__}")
+
+
+def check_size(name: str, size: int | None) -> int | None:
+    """*size* as it is; ``TypeError`` or ``ValueError`` for what is no number of bytes."""
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+        raise TypeError(f"{name}={size!r} must be an int, in bytes, or None for no limit")
+    if size is not None and size < 0:
+        raise ValueError(f"{name}={size!r} must be at least 0 bytes, or None for no limit")
+    return size
+
+
+def check_seconds(name: str, seconds: float | None) -> float | None:
+    """*seconds* as they are; ``TypeError`` or ``ValueError`` for what is no time to wait."""
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+        raise TypeError(f"{name}={seconds!r} must be a number of seconds, or None for no limit")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"{name}={seconds!r} must be more than 0 seconds, or None for no limit")
+    return seconds

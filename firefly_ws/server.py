@@ -219,7 +219,7 @@ class Server:
                     connection.terminate()
                 self._http.abort(self._closers)
                 await asyncio.wait(late)
-        if self._connections:
+        if self._connections or self._http:
             # Callbacks may run on; what holds the loop for them ends with the last one, or with the grace.
             self._quiet = self._runtime.hold(self._loop.create_future())
             if deadline is not None:
@@ -247,7 +247,11 @@ class Server:
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""
         self._connections.discard(connection)
-        if not self._connections:
+        self.look_quiet()
+
+    def look_quiet(self) -> None:
+        """Something has ended; from connections of both kinds."""
+        if not self._connections and not self._http:
             self._end_quiet()
 
 

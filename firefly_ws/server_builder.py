@@ -8,7 +8,7 @@ import ssl as _ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from .config import HttpConfig, check, check_config, check_port
+from .config import HttpConfig, check, check_config, check_port, check_seconds, check_size
 from .extensions.base import ExtensionOffer
 from .http.exchange import Endpoint
 from .http.request import Request
@@ -16,7 +16,6 @@ from .http.response import Response
 from .http.static import StaticFiles
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
-from .policy import MIB
 from .routes import Place, RouteTable
 from .runtime import submit
 from .server import Server, bind_tcp, bind_unix, serve_socket
@@ -34,15 +33,6 @@ def _hook(name: str, callback: Any, before: Any) -> Any:
     if before is not None:
         raise ValueError(f"{name}() is set already, to {before!r}")
     return callback
-
-
-def check_size(name: str, size: int | None) -> int | None:
-    """*size* as it is; ``TypeError`` or ``ValueError`` for what is no number of bytes."""
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
-        raise TypeError(f"{name}={size!r} must be an int, in bytes, or None for no limit")
-    if size is not None and size < 0:
-        raise ValueError(f"{name}={size!r} must be at least 0 bytes, or None for no limit")
-    return size
 
 
 class ServerMethods:
@@ -89,12 +79,13 @@ class ServerMethods:
             if name not in _METHODS:
                 raise ValueError(f"methods: {name!r} must be one of {', '.join(_METHODS)}")
         server = self._server
-        limit = server.body_limit if max_body_size is _OF_SERVER else check_size("max_body_size", max_body_size)
+        own = max_body_size is not _OF_SERVER
+        limit = check_size("max_body_size", max_body_size) if own else server.body_limit
         place = server._place(path)
         for name in names:
             if name in place.methods:
                 raise ValueError(f"{name} {path!r} is already registered; .unregister(path) frees it")
-        place.methods.update(dict.fromkeys(names, Endpoint(handler, limit)))
+        place.methods.update(dict.fromkeys(names, Endpoint(handler, limit, own)))
         return self
 
     def get(self, path: str, handler: Callable[[Request], object]) -> Self:
@@ -148,16 +139,17 @@ class ServerMethods:
 
     def timeout(self, seconds: float | None) -> Self:
         """HTTP's patience, 75 s: with an idle connection, a body, a handler's answer, a client that does not read."""
-        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
-            raise TypeError(f"timeout={seconds!r} must be a number of seconds, or None for no limit")
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f"timeout={seconds!r} must be more than 0 seconds, or None for no limit")
-        self._server.http_timeout = seconds
+        self._server.http_timeout = check_seconds("timeout", seconds)
         return self
 
     def max_body_size(self, size: int | None) -> Self:
-        """Bytes of a request's body, 1 MiB; beyond it 413. For the routes that follow and set none of their own."""
-        self._server.body_limit = check_size("max_body_size", size)
+        """Bytes of a request's body, 1 MiB; beyond it 413. For all routes that set none of their own."""
+        server = self._server
+        server.body_limit = check_size("max_body_size", size)
+        for _, place in server.routes.items():
+            for endpoint in place.methods.values():
+                if not endpoint.own:
+                    endpoint.max_body_size = size
         return self
 
     def unregister(self, path: str) -> HttpServer:
@@ -274,8 +266,8 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.upgrade_hook: Callable[[Request], Any] | None = None
         self.not_found_hook: Callable[[Request], Any] | None = None
         self.exception_hook: Callable[[Request, Exception], Any] | None = None
-        self.http_timeout: float | None = 75.0  # as nginx has it: behind proxies and load balancers the longer one
-        self.body_limit: int | None = MIB
+        self.http_timeout = self.config.timeout
+        self.body_limit = self.config.max_body_size
         self.ssl_context: _ssl.SSLContext | None = None
         self.allowed_origins: tuple[str, ...] | None = None
         if self.default_extensions is None:

@@ -18,13 +18,14 @@ __all__ = ["Clock", "Endpoint", "Host", "check_target", "goes_on"]
 
 
 class Endpoint:
-    """A handler, and how long a body it takes (bytes, ``None`` for any)."""
+    """A handler, and how long a body it takes (bytes, ``None`` for any); *own*: not the server's default."""
 
-    __slots__ = ("handler", "max_body_size")
+    __slots__ = ("handler", "max_body_size", "own")
 
-    def __init__(self, handler: Callable[[Request], Any], max_body_size: int | None) -> None:
+    def __init__(self, handler: Callable[[Request], Any], max_body_size: int | None, own: bool = False) -> None:
         self.handler = handler
         self.max_body_size = max_body_size
+        self.own = own
 
 
 class Clock(Protocol):

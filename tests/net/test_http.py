@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from typing import Any
 
 import httpx
@@ -368,3 +369,17 @@ async def test_over_tls_too(net: Any) -> None:  # K3
         for _ in range(2):
             got = await client.get(f"{scheme}://127.0.0.1:{server.port}/page")
             assert got.json() == {"secure": net.secure}
+
+
+async def test_requests_have_contexts_of_their_own() -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="none")
+
+    async def handler(request: Request) -> str:
+        before = name.get()
+        name.set(request.path)
+        await asyncio.sleep(0)
+        return before
+
+    async with serving(lambda app: app.get("/{n}", handler)) as (_, peer):
+        peer.send(request(path="/1"), request(path="/2"), request(path="/3"))
+        assert [(await answer(peer)).body for _ in range(3)] == [b"none"] * 3

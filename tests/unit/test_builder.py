@@ -238,3 +238,41 @@ def test_a_socket_and_a_path_like_are_taken(tmp_path: os.PathLike[str]) -> None:
     """What is right passes the same checks; two of them at once are still one too many."""
     with socket.socket() as sock, pytest.raises(ValueError, match="give one of them"):
         route().listen(sock=sock, path=tmp_path)
+
+
+def test_http_and_a_websocket_share_a_path_and_unregister_frees_both() -> None:
+    app = http_server()
+    assert app.get("/a", print).post("/a", print) is app
+    app.websocket("/a").put("/a", print)
+    with pytest.raises(ValueError, match="GET '/a' is already registered"):
+        app.get("/a", print)
+    with pytest.raises(ValueError, match="'/a' is already registered"):
+        app.websocket("/a")
+    app.unregister("/a").get("/a", print)
+
+
+def test_what_cannot_be_a_route_is_refused() -> None:
+    app = http_server()
+    with pytest.raises(TypeError, match="must be callable"):
+        app.get("/", "page")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'BREW' must be one of GET"):
+        app.route("/", print, ["BREW"])
+    with pytest.raises(TypeError, match="must be a list"):
+        app.route("/", print, "GET")
+    with pytest.raises(ValueError, match="methods is empty"):
+        app.route("/", print, [])
+    with pytest.raises(ValueError, match="max_body_size=-1"):
+        app.post("/", print, max_body_size=-1)
+    with pytest.raises(ValueError, match="timeout=0"):
+        app.timeout(0)
+    with pytest.raises(ValueError, match="is set already"):
+        app.on_not_found(print).on_not_found(print)
+    with pytest.raises(TypeError, match="max_body_size='1'"):
+        HttpConfig(max_body_size="1")  # type: ignore[arg-type]
+
+
+def test_the_limit_of_bodies_holds_for_routes_before_and_behind_it() -> None:
+    app = http_server(HttpConfig(max_body_size=5)).post("/a", print).post("/b", print, max_body_size=7)
+    assert app._place("/a").methods["POST"].max_body_size == 5
+    app.max_body_size(6).post("/c", print)
+    assert [app._place(path).methods["POST"].max_body_size for path in ("/a", "/b", "/c")] == [6, 7, 6]

@@ -454,3 +454,23 @@ def test_frame_and_message_types_are_those_of_sockets(run: Run) -> None:
         await idle()
 
     run(main)
+
+
+async def test_http_is_answered_in_memory_too() -> None:
+    class Client(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.got = b""
+
+        def data_received(self, data: bytes) -> None:
+            self.got += data
+
+    app = http_server().get("/", lambda request: "hello").post("/", lambda request: request.body())
+    async with listen_in_memory(app) as server:
+        client = Client()
+        ours, _ = server.accept(Link(), client)
+        ours.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+        async with asyncio.timeout(5):
+            while not client.got.endswith(b"abc"):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert client.got.count(b"HTTP/1.1 200 OK") == 2
+        ours.close()

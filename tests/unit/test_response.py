@@ -128,3 +128,43 @@ def test_two_content_types_are_refused() -> None:
 
 def test_the_repr_tells_status_and_size() -> None:
     assert repr(Response(404, "abc")) == "<Response 404 Not Found, 3 bytes>"
+
+
+def test_a_redirect_names_the_place_and_keeps_what_is_encoded() -> None:
+    assert Response.redirect("/a b?c=%20#d").headers["location"] == "/a%20b?c=%20#d"
+    assert Response.redirect("/x", 308).status == 308
+    assert "\r" not in Response.redirect("/x\r\nSet-Cookie: a=b").headers["location"]
+    with pytest.raises(ValueError, match="status=200"):
+        Response.redirect("/", 200)
+
+
+def test_cookies_are_lines_of_their_own() -> None:
+    response = Response().cookie("a", "b").cookie(
+        "c", "", max_age=0, path=None, domain="x.example", secure=True, http_only=False, same_site="Strict"
+    )
+    head, _ = lines(response)
+    assert [line for line in head if line.startswith("Set-Cookie")] == [
+        "Set-Cookie: a=b; Path=/; SameSite=Lax; HttpOnly",
+        "Set-Cookie: c=; Max-Age=0; Domain=x.example; SameSite=Strict; Secure",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more"),
+    [("a b", "c", {}), ("a", "b;c", {}), ("a", "b\r\nc", {}), ("a", "ä", {}), ("a", "b", {"path": "/;x"}),
+     ("a", "b", {"domain": "x\r\n"}), ("a", "b", {"same_site": "lax"})],
+)  # fmt: skip
+def test_what_cannot_stand_in_a_cookie_is_refused(name: str, value: str, more: Any) -> None:
+    with pytest.raises(ValueError, match="cookie"):
+        Response().cookie(name, value, **more)
+
+
+def test_a_stream_says_how_it_is_framed() -> None:
+    assert "Content-Length: 7" in lines(Response(200, iter(()), content_length=7))[0]
+    head = Response(200, iter(())).encode(connection="", chunked=True)
+    assert b"Transfer-Encoding: chunked" in head
+    assert b"Content-Length" not in head
+    with pytest.raises(ValueError, match="content_length=3"):
+        Response(200, b"abc", content_length=3)
+    with pytest.raises(ValueError, match="content_length=-1"):
+        Response(200, iter(()), content_length=-1)

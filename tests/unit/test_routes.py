@@ -165,3 +165,12 @@ def test_routes_may_come_and_go_in_another_thread_while_requests_are_matched() -
         thread.join()
         sys.setswitchinterval(often)
     assert table.match("/now/x/then") is None
+
+
+def test_what_is_at_a_path_is_found_by_its_spelling() -> None:
+    table: RouteTable[str] = RouteTable()
+    table.add("/a/{x}", "a")
+    assert table.at("/a/:x") == table.at("/a/{x}") == "a"
+    assert table.at("/b") is None
+    with pytest.raises(ValueError, match="name its parameters the same"):
+        table.at("/a/{y}")
