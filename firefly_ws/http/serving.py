@@ -166,7 +166,7 @@ class Serving(asyncio.Protocol):
         if self._ended:
             return
         if self._eof:
-            if not self._busy:
+            if not self._busy and not self._input:
                 self._end(linger=False)
             return
         body = self._body

@@ -383,3 +383,12 @@ async def test_requests_have_contexts_of_their_own() -> None:
     async with serving(lambda app: app.get("/{n}", handler)) as (_, peer):
         peer.send(request(path="/1"), request(path="/2"), request(path="/3"))
         assert [(await answer(peer)).body for _ in range(3)] == [b"none"] * 3
+
+
+async def test_a_client_that_has_ended_its_side_and_reads_late_gets_all_its_answers() -> None:
+    async with serving(lambda app: app.get("/", lambda _: bytes(3_000_000))) as (_, peer):
+        peer.send(request(), request(), request())
+        peer.writer.write_eof()
+        await asyncio.sleep(0.05)
+        assert [len((await answer(peer)).body) for _ in range(3)] == [3_000_000] * 3
+        assert await peer.rest() == b""
