@@ -18,6 +18,7 @@ from .extensions.registry import resolve
 from .policy import WebSocketPolicy
 from .receiving import handled
 from .service import callbacks_of
+from .setters import PolicySetters
 
 if TYPE_CHECKING:
     from ._core.frames import Frame
@@ -40,7 +41,7 @@ class Settings:
     sub_protocols: tuple[str, ...]
 
 
-class ConnectionOptions:
+class ConnectionOptions(PolicySetters):
     """Options of a websocket route and of a client's connection; each returns the builder.
 
     Every callback is a plain function or an ``async def``; what it returns is awaited
@@ -300,93 +301,13 @@ class ConnectionOptions:
 
     _seen = -1
 
-    def max_message_size(self, size: int | None) -> Self:
-        """Bytes of a whole message, after inflation."""
-        return self._set("max_message_size", size)
-
-    def max_text_message_size(self, size: int | None) -> Self:
-        """Bytes of a text message; ``None``: as ``max_message_size``."""
-        return self._set("max_text_message_size", size)
-
-    def max_binary_message_size(self, size: int | None) -> Self:
-        """Bytes of a binary message; ``None``: as ``max_message_size``."""
-        return self._set("max_binary_message_size", size)
-
-    def max_frame_size(self, size: int | None) -> Self:
-        """Bytes of one frame as on the wire."""
-        return self._set("max_frame_size", size)
-
-    def max_fragments(self, number: int | None) -> Self:
-        """Frames of one message."""
-        return self._set("max_fragments", number)
-
-    def open_timeout(self, seconds: float | None) -> Self:
-        """Until the upgrade."""
-        return self._set("open_timeout", seconds)
-
-    def close_timeout(self, seconds: float | None) -> Self:
-        """From our Close to the peer's."""
-        return self._set("close_timeout", seconds)
-
-    def idle_timeout(self, seconds: float | None) -> Self:
-        """Without a message in either direction: then Close 1001."""
-        return self._set("idle_timeout", seconds)
-
-    def read_timeout(self, seconds: float | None) -> Self:
-        """Without a byte from the peer: then the end with 1006, and `ReadTimeout`."""
-        return self._set("read_timeout", seconds)
-
-    def write_timeout(self, seconds: float | None) -> Self:
-        """Without the peer taking any of the bytes that wait: then the end with 1006, and `WriteTimeout`."""
-        return self._set("write_timeout", seconds)
-
-    def ping_interval(self, seconds: float | None) -> Self:
-        """Silence of the peer after which it gets a Ping."""
-        return self._set("ping_interval", seconds)
-
-    def ping_timeout(self, seconds: float | None) -> Self:
-        """Silence behind that Ping: then the end with 1006, and `PingTimeout`."""
-        return self._set("ping_timeout", seconds)
-
-    def connection_timeout(self, seconds: float | None) -> Self:
-        """Silence of the peer: a Ping after half of it; after all of it the end with 1006, and `PingTimeout`."""
-        return self._set("connection_timeout", seconds)
-
-    def write_high_water(self, size: int) -> Self:
-        """Bytes waiting to be sent above which a send returns something to await."""
-        return self._set("write_high_water", size)
-
-    def write_low_water(self, size: int) -> Self:
-        """Bytes below which it goes on."""
-        return self._set("write_low_water", size)
-
-    def max_write_buffer(self, size: int | None) -> Self:
-        """Bytes above which a send raises `QueueOverflow`."""
-        return self._set("max_write_buffer", size)
-
-    def max_queue(self, messages: int | tuple[int | None, int | None] | None) -> Self:
-        """Messages waiting for a callback: their number, or (number, bytes)."""
-        return self._set("max_queue", messages)
-
-    def max_header_size(self, size: int | None) -> Self:
-        """Bytes of the handshake's head (on a server this is `HttpConfig`'s: the route is not known yet)."""
-        return self._set("max_header_size", size)
-
-    def max_header_count(self, number: int | None) -> Self:
-        """Header lines of the handshake."""
-        return self._set("max_header_count", number)
-
-    def compression_threshold(self, size: int | None) -> Self:
-        """Bytes below which a message goes uncompressed."""
-        return self._set("compression_threshold", size)
-
 
 _MESSAGE_SLOTS = frozenset({"message", "text", "binary"})
 _NOT_RAW = frozenset({"text", "binary", "ping", "pong"})
 _WATER = ("write_high_water", "write_low_water")
 
 
-class ConnectionDefaults:
+class ConnectionDefaults(PolicySetters):
     """The policy, the extensions and the converters that hold where a route or a connection sets none."""
 
     def __init__(
@@ -395,14 +316,31 @@ class ConnectionDefaults:
         extensions: Iterable[str | Extension] | None = None,
         converter: Converter | Iterable[Converter] | None = None,
     ) -> None:
-        self.default_policy = WebSocketPolicy() if policy is None else _check_policy(policy)
+        self._policy = WebSocketPolicy() if policy is None else _check_policy(policy)
+        self._policy_changes: dict[str, Any] = {}
+        self._default: WebSocketPolicy | None = None
         self.default_extensions = None if extensions is None else check_extensions(extensions)
         self.default_converters = check_converters(converter)
         self.changes = 0
 
+    @property
+    def default_policy(self) -> WebSocketPolicy:
+        """The policy as it is now; raises ``ValueError`` for two limits that do not fit together."""
+        if self._default is None:
+            self._default = self._policy.replace(**self._policy_changes)
+        return self._default
+
     def policy(self, policy: WebSocketPolicy) -> Self:
-        """Limits for all that set none of their own."""
-        self.default_policy = _check_policy(policy)
+        """Limits for all that set none of their own; the setters change single ones, in any order of the calls."""
+        self._policy = _check_policy(policy)
+        self._default = None
+        self.changes += 1
+        return self
+
+    def _set(self, name: str, value: object) -> Self:
+        WebSocketPolicy().replace(**_alone(name, value))
+        self._policy_changes[name] = value
+        self._default = None
         self.changes += 1
         return self
 

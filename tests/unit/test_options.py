@@ -156,6 +156,28 @@ def test_a_default_holds_until_the_route_sets_its_own() -> None:
     assert (policy.max_message_size, policy.max_frame_size) == (4, 3)
 
 
+@pytest.mark.parametrize("name", sorted(POLICY_FIELDS))
+def test_each_limit_can_be_set_for_all_of_a_server_or_client(name: str) -> None:  # C1
+    # There was .policy() alone, and a header limit could not be set behind http_server().
+    value: Any = (3, 30) if name == "max_queue" else 300_000
+    for all_of_it, one in ((http_server(), "/"), (http_client(), "ws://localhost/")):
+        options: Any = all_of_it.websocket(one)
+        options.current()
+        assert getattr(all_of_it, name)(value) is all_of_it
+        assert options.current().policy == all_of_it.default_policy == WebSocketPolicy().replace(**{name: value})
+        with pytest.raises(ValueError, match=rf"{name}=-1 must be at least [01]"):
+            getattr(all_of_it, name)(-1)
+        assert getattr(all_of_it.policy(WebSocketPolicy(max_fragments=9)).default_policy, name) == value
+
+
+def test_the_water_marks_of_all_connections_come_in_any_order() -> None:
+    client = http_client().write_high_water(10).write_low_water(5)
+    assert client.websocket("ws://localhost/").current().policy.write_low_water == 5
+    client.write_low_water(11)
+    with pytest.raises(ValueError, match="write_low_water=11 is above write_high_water=10"):
+        client.websocket("ws://localhost/").current()
+
+
 def test_a_changed_default_reaches_settings_that_were_made() -> None:
     server = http_server()
     route = server.websocket("/")
