@@ -211,10 +211,12 @@ cdef class Connection(Kept):
 
     cdef object why(self):
         """Words for an end without the peer's Close."""
-        if self.error is not None and not isinstance(self.error, WebSocketException):
+        if isinstance(self.error, WebSocketException):
+            return str(self.error)
+        if isinstance(self.error, OSError):
             return f"the connection was lost: {type(self.error).__name__}"
         if self.error is not None:
-            return str(self.error)
+            return f"closed for an error on this side: {type(self.error).__name__}"
         if self.close_sent is not None:
             return "no Close frame came from the peer"
         if self.ending == ENDED_TCP and not self.at_eof:

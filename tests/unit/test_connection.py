@@ -237,6 +237,18 @@ async def test_a_lost_transport_is_1006_with_its_error(is_client: bool) -> None:
     assert log == [("error", error), ("close", closed_with(peer))]
 
 
+async def test_an_error_of_ours_is_not_called_a_lost_connection() -> None:
+    # Whoever read "lost" in the close reason looked at the network, and the fault was in a callback.
+    def fail(text: str, connection: object) -> None:
+        raise ZeroDivisionError
+
+    peer = Peer(text=fail)
+    peer.send(TEXT, b"x")
+    peer.lose(None)
+    await turns()
+    assert closed_with(peer) == (1006, "closed for an error on this side: ZeroDivisionError")
+
+
 async def test_a_lost_transport_while_closing_is_no_error() -> None:
     log = Log()
     peer = Peer(**log.on("close", "error"))
