@@ -152,7 +152,7 @@ def wheel_of(loop):
     return _wheel_of(loop)
 
 
-def place(Wheel wheel not None, Watch watch not None, double when, double shortest=8):
+def place(Wheel wheel not None, Watch watch not None, double when, double shortest=8.0):
     """Have *watch* looked at at *when*."""
     wheel.place(watch, when, shortest)
 
