@@ -179,6 +179,8 @@ class ServerMethods:
                 raise ValueError(f"secure({certificate!r}, {key!r}): no such file") from error
             except _ssl.SSLError as error:
                 raise ValueError(f"secure({certificate!r}, {key!r}): no certificate with its key: {error}") from error
+            except OSError as error:
+                raise ValueError(f"secure({certificate!r}, {key!r}): {error.strerror}") from error
         self._server.ssl_context = context
         return self
 

@@ -88,16 +88,17 @@ class Chromium:
         self._process.stderr.close()
 
     @asynccontextmanager
-    async def page(self, url: str) -> AsyncIterator[Page]:
-        """A new page at *url*, closed at the end."""
+    async def page(self, url: str, *, served: bool = False) -> AsyncIterator[Page]:
+        """A new page at *url*, closed at the end: empty, or with *served* what a server answers there."""
         devtools = DevTools()
         client = http_client().websocket(self.url).max_message_size(2**24).on_text(devtools.received)
         async with client.connect() as devtools.connection:
             target = (await devtools.call("Target.createTarget", url="about:blank"))["targetId"]
             attached = await devtools.call("Target.attachToTarget", targetId=target, flatten=True)
             page = Page(devtools, attached["sessionId"])
-            # Pages come from here, so that they may be of any origin.
-            await devtools.call("Fetch.enable", attached["sessionId"])
+            if not served:
+                # Pages come from here, so that they may be of any origin.
+                await devtools.call("Fetch.enable", attached["sessionId"])
             await page.open(url)
             yield page
             await devtools.call("Target.closeTarget", targetId=target)
@@ -140,7 +141,7 @@ class DevTools:
 
 
 class Page:
-    """An empty page, at whatever URL; what it runs sees `PRELUDE`."""
+    """A page; what it runs for a test sees `PRELUDE`."""
 
     def __init__(self, devtools: DevTools, session: str) -> None:
         self._devtools, self._session = devtools, session
@@ -166,6 +167,29 @@ class Page:
         if "exceptionDetails" in answer:
             raise AssertionError(answer["exceptionDetails"]["exception"].get("description", answer))
         return answer["result"].get("value")
+
+    async def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in the input that *selector* finds, as a user does."""
+        await self._devtools.call("DOM.enable", self._session)
+        root = (await self._devtools.call("DOM.getDocument", self._session))["root"]["nodeId"]
+        found = await self._devtools.call("DOM.querySelector", self._session, nodeId=root, selector=selector)
+        names = [str(file) for file in files]
+        await self._devtools.call("DOM.setFileInputFiles", self._session, nodeId=found["nodeId"], files=names)
+
+    async def press(self, key: str, code: int, text: str = "", modifiers: int = 0) -> None:
+        """Press a key and let it go, wherever the focus is; *modifiers* 8 is Shift."""
+        keys = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        await self._devtools.call("Input.dispatchKeyEvent", self._session, type="keyDown", text=text, **keys)
+        await self._devtools.call("Input.dispatchKeyEvent", self._session, type="keyUp", **keys)
+
+    async def picture(self, width: int, height: int, *, dark: bool = False) -> bytes:
+        """The page as PNG, in a window of that size."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self._devtools.call("Emulation.setEmulatedMedia", self._session, features=[scheme])
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        await self._devtools.call("Emulation.setDeviceMetricsOverride", self._session, **size)
+        shot = await self._devtools.call("Page.captureScreenshot", self._session, format="png")
+        return base64.b64decode(shot["data"])
 
 
 # `events(socket)`: an async queue of what happens to a socket, each as a list.

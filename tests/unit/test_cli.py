@@ -1,0 +1,95 @@
+"""The command's arguments and what it says of bad ones; nothing listens here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firefly_ws import WebSocketConnectionException, cli
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been run."""
+    called: list[Any] = []
+    monkeypatch.setattr(cli, "run", called.append)
+    return called
+
+
+def test_the_console_script_and_the_page_are_in_the_package() -> None:  # W2
+    module, _, name = PROJECT["project"]["scripts"]["firefly-ws"].partition(":")
+    assert getattr(importlib.import_module(module), name) is cli.main
+    assert PROJECT["tool"]["setuptools"]["package-data"]["firefly_ws"] == ["echo.html"]
+
+
+def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
+    assert cli.main(["echo"]) == 0
+    assert len(run) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["other"], "invalid choice: 'other'"),
+        (["echo", "--port", "65536"], "argument --port: '65536' must be a number from 0 to 65535"),
+        (["echo", "--port", "-1"], "argument --port: '-1' must be a number from 0 to 65535"),
+        (["echo", "--port", "http"], "argument --port: 'http' must be a number from 0 to 65535"),
+        (["echo", "--key", "server.key"], "--key server.key is of no use without --cert FILE"),
+        (["echo", "more"], "unrecognized arguments: more"),
+    ],
+)
+def test_what_is_no_command_gets_the_usage_and_2(
+    run: list[Any], capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("usage: firefly-ws")
+    assert not run
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("nowhere.pem", "no such file"), (".", "Is a directory"), ("text", "no certificate with its key")]
+)
+def test_a_certificate_that_is_none_is_one_line(
+    run: list[Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "text").write_text("nothing of the kind\n")
+    assert cli.main(["echo", "--cert", str(tmp_path / name)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("firefly-ws: ")
+    assert str(tmp_path) in line
+    assert why in line
+    assert not run
+
+
+def test_tls_without_cryptography_names_what_to_install(
+    run: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert cli.main(["echo", "--tls"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install firefly-ws[tls]" in line
+    assert "cryptography>=43" in PROJECT["project"]["optional-dependencies"]["tls"]
+    assert not run
+
+
+def test_where_it_cannot_listen_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(main: object) -> None:
+        raise WebSocketConnectionException("cannot listen on nowhere:8080: Name or service not known")
+
+    monkeypatch.setattr(cli, "run", refuse)
+    assert cli.main(["echo", "--host", "nowhere"]) == 1
+    assert capsys.readouterr().err == "firefly-ws: cannot listen on nowhere:8080: Name or service not known\n"
