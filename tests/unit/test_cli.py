@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from firefly_ws import WebSocketConnectionException, cli
+from firefly_ws.cli import echo
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
@@ -19,7 +20,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 def run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been run."""
     called: list[Any] = []
-    monkeypatch.setattr(cli, "run", called.append)
+    monkeypatch.setattr(echo, "run", called.append)
     return called
 
 
@@ -90,6 +91,6 @@ def test_where_it_cannot_listen_is_one_line(
     def refuse(main: object) -> None:
         raise WebSocketConnectionException("cannot listen on nowhere:8080: Name or service not known")
 
-    monkeypatch.setattr(cli, "run", refuse)
+    monkeypatch.setattr(echo, "run", refuse)
     assert cli.main(["echo", "--host", "nowhere"]) == 1
     assert capsys.readouterr().err == "firefly-ws: cannot listen on nowhere:8080: Name or service not known\n"
