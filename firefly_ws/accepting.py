@@ -189,8 +189,11 @@ class ServerHandshake(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._head = None
-        self._server._waiting.discard(self)
-        self._server._handshaking.discard(self)
+        server = self._server
+        server._waiting.discard(self)
+        server._handshaking.discard(self)
+        if server._draining is not None:
+            server.look_quiet()
 
     def eof_received(self) -> bool:
         """The client went away."""

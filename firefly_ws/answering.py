@@ -47,6 +47,8 @@ class HttpHost:
         """Take on a connection."""
         serving = Serving(self, transport, is_secure)
         self._servings.add(serving)
+        if self._server.is_draining:
+            serving._close_after = True
         return serving
 
     def ended(self, serving: Serving) -> None:
@@ -74,6 +76,8 @@ class HttpHost:
         place, request.path_params = found
         methods = place.methods
         if place.websocket is not None and (not methods or wants_upgrade(request)):
+            if self._server.is_draining:
+                return self._server.refuse_upgrade(request)
             transport, rest = serving.release()
             self.ended(serving)
             ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
@@ -103,6 +107,16 @@ class HttpHost:
         return error_page(request, 500, "the server failed to answer")
 
     # --- the end
+
+    @property
+    def is_busy(self) -> bool:
+        """Some request is not answered yet."""
+        return any(serving._busy for serving in self._servings)
+
+    def drain(self) -> None:
+        """Each connection ends behind its next answer."""
+        for serving in list(self._servings):
+            serving._close_after = True
 
     def shut(self, closers: Any) -> list[asyncio.Future[Any]]:
         """Idle connections end now, the others behind their answer: what to wait for, but for those of *closers*."""

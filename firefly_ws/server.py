@@ -21,6 +21,7 @@ from .codes import CloseReason
 from .connection import WebSocketConnection
 from .deadlines import Deadlines
 from .errors import WebSocketConnectionException
+from .http.answers import error_page
 from .per_loop import runtime_of
 from .sockets import bound, bound_unix, keep_alive, no_delay, remove_unix
 from .turns import PerLoop, turn_of
@@ -28,6 +29,8 @@ from .turns import PerLoop, turn_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from .http.request import Request
+    from .http.response import Response
     from .server_builder import HttpServer
 
 __all__ = ["Server"]
@@ -61,6 +64,7 @@ class Server:
         self._http = HttpHost(self, loop)
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
+        self._draining: asyncio.Future[None] | None = None  # done once all have ended
         self._closing: asyncio.Task[None] | None = None
         self._closers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()  # told of the end, so not cancelled
         self._quiet: asyncio.Future[None] | None = None
@@ -97,6 +101,8 @@ class Server:
             error = None if task.cancelled() else task.exception()
             if error is not None and not self._awaited:
                 self._runtime.report(error, f"listening on {self._what}", fatal=True)
+        elif self.is_draining:
+            self._stop_listening()
 
     def __await__(self) -> Generator[Any, None, Server]:
         self._awaited = True
@@ -133,7 +139,12 @@ class Server:
     @property
     def is_listening(self) -> bool:
         """Bound, and accepting."""
-        return bool(self._servers) and self._closing is None
+        return bool(self._servers) and not self.is_draining
+
+    @property
+    def is_draining(self) -> bool:
+        """It accepts nothing new and is not closed yet: behind `drain` or `close`."""
+        return (self._draining is not None or self._closing is not None) and not self._closed.done()
 
     def stats(self) -> dict[str, int]:
         """Connections now and in all, handshakes under way and refused."""
@@ -161,6 +172,39 @@ class Server:
 
     # --- the end
 
+    def drain(self, timeout: float | None = None) -> asyncio.Future[bool]:
+        """Accept nothing new, and leave what there is to end by itself; `close` is still the caller's.
+
+        The listening sockets close. Upgrades that are asked for on HTTP connections from before get 503 with
+        ``Retry-After``; other HTTP requests are answered, with ``Connection: close``. What it returns may be awaited
+        and need not be: ``True`` once the connections have ended and their callbacks and HTTP handlers too, ``False``
+        where *timeout* seconds were not enough, or `close` came meanwhile. An HTTP connection without a request is
+        nothing to wait for. May be called again. Raises ``ValueError`` for a negative timeout.
+        """
+        _check_patience("timeout", timeout)
+        self._stop_accepting()
+        assert self._draining is not None
+        waiting = self._loop.create_task(_done_within(self._draining, timeout))
+        return self._runtime.hold(waiting)
+
+    def _stop_accepting(self) -> None:
+        if self._draining is not None:
+            return
+        self._draining = self._loop.create_future()
+        self._stop_listening()
+        self._http.drain()
+        self.look_quiet()
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers = []
+
+    def _look_drained(self) -> None:
+        assert self._draining is not None
+        if not (self._connections or self._waiting or self._http.is_busy or self._draining.done()):
+            self._draining.set_result(None)
+
     def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> asyncio.Future[None]:
         """Stop accepting, close every connection with *code*, and after *grace* seconds abort the rest.
 
@@ -169,13 +213,12 @@ class Server:
         if isinstance(code, CloseReason):
             code, reason = code
         close_payload(code, reason)
-        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, (int, float))):
-            raise TypeError(f"grace={grace!r} must be a number of seconds, or None to wait for ever")
-        if grace is not None and not grace >= 0:
-            raise ValueError(f"grace={grace!r} must be at least 0 seconds, or None to wait for ever")
+        _check_patience("grace", grace)
         if (closer := asyncio.current_task(self._loop)) is not None:
             self._closers.add(closer)
         if self._closing is None:
+            if self._draining is not None:
+                self._draining.cancel()
             self._closing = self._loop.create_task(self._close(code, reason, grace))
         return asyncio.shield(self._closed)
 
@@ -191,8 +234,7 @@ class Server:
         """End everything now."""
         if self._starting is not None:
             self._starting.cancel()
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for handshake in list(self._waiting):
             handshake.abort()
         for connection in list(self._connections):
@@ -205,8 +247,7 @@ class Server:
         deadline = None if grace is None else self._loop.time() + grace
         if self._starting is not None and not self._starting.done():
             await asyncio.wait({self._starting})
-        for server in self._servers:
-            server.close()
+        self._stop_accepting()
         for handshake in list(self._waiting):
             handshake.abort()
         ends = self._http.shut(self._closers)
@@ -236,13 +277,22 @@ class Server:
             self._quiet.set_result(None)
 
     def _finish(self) -> None:
-        self._servers = []
+        if self._draining is None:
+            self._draining = self._loop.create_future()
+        self._draining.cancel()
+        self._stop_listening()
         self._remove_file()
         self._handshaking.clear()
         self._http.clear()
         if not self._closed.done():
             self._closed.set_result(None)
         self._runtime.untrack(self)
+
+    def refuse_upgrade(self, request: Request) -> Response:
+        """Nothing new is accepted; from HTTP connections that stay."""
+        self._refused += 1
+        _log.info("refused an upgrade from %s: the server is draining", request.remote_address)
+        return error_page(request, 503, "this server is being replaced: ask again", [("Retry-After", "1")])
 
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""
@@ -251,12 +301,29 @@ class Server:
 
     def look_quiet(self) -> None:
         """Something has ended; from connections of both kinds."""
+        if self._draining is not None and not self._draining.done():
+            # A turn later: a handshake ends where its connection begins.
+            self._loop.call_soon(self._look_drained)
         if not self._connections and not self._http:
             self._end_quiet()
 
 
+def _check_patience(name: str, seconds: float | None) -> None:
+    """Zero is a time to wait here, unlike a limit's."""
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+        raise TypeError(f"{name}={seconds!r} must be a number of seconds, or None to wait for ever")
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"{name}={seconds!r} must be at least 0 seconds, or None to wait for ever")
+
+
 def _nothing() -> None:
     """No file to remove."""
+
+
+async def _done_within(future: asyncio.Future[None], seconds: float | None) -> bool:
+    """Whether it has come to its end."""
+    await asyncio.wait({future}, timeout=seconds)
+    return future.done() and not future.cancelled()
 
 
 def _too_slow(handshake: Hashable) -> None:

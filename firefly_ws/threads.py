@@ -164,6 +164,11 @@ class ThreadSafeServer(_ThreadSafe):
         return self._target.is_listening  # type: ignore[no-any-return]
 
     @property
+    def is_draining(self) -> bool:
+        """See `Server.is_draining`."""
+        return self._target.is_draining  # type: ignore[no-any-return]
+
+    @property
     def connections(self) -> frozenset[WebSocketConnection]:
         """A copy, made now, of the server's connections; use their ``threadsafe``."""
         return self._target.connections  # type: ignore[no-any-return]
@@ -180,6 +185,10 @@ class ThreadSafeServer(_ThreadSafe):
     def unregister(self, path: str) -> Handle[None]:
         """See `Server.unregister`."""
         return self._submit(self._target.unregister, path)
+
+    def drain(self, timeout: float | None = None) -> Handle[bool]:
+        """See `Server.drain`."""
+        return self._submit(self._target.drain, timeout)
 
     def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> Handle[None]:
         """See `Server.close`."""
