@@ -82,10 +82,12 @@ class HttpHost:
             self.ended(serving)
             ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
             return None
-        endpoint = methods.get(method)
+        endpoint: Endpoint | None = methods.get(method)
         if endpoint is None and method == "HEAD":
             endpoint = methods.get("GET")
-        return _without(request, place) if endpoint is None else endpoint
+        if endpoint is None:
+            return _without(request, place)
+        return endpoint.of(self._server) if endpoint.of_server else endpoint
 
     async def _not_found(self, request: Request) -> Response:
         hook = self._app.not_found_hook

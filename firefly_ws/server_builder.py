@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl as _ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from .config import HttpConfig, check, check_config, check_port, check_seconds, check_size
 from .extensions.base import ExtensionOffer
+from .health import Health, check_table
 from .http.exchange import Endpoint
 from .http.request import Request
 from .http.response import Response
@@ -78,14 +79,9 @@ class ServerMethods:
         for name in names:
             if name not in _METHODS:
                 raise ValueError(f"methods: {name!r} must be one of {', '.join(_METHODS)}")
-        server = self._server
         own = max_body_size is not _OF_SERVER
-        limit = check_size("max_body_size", max_body_size) if own else server.body_limit
-        place = server._place(path)
-        for name in names:
-            if name in place.methods:
-                raise ValueError(f"{name} {path!r} is already registered; .unregister(path) frees it")
-        place.methods.update(dict.fromkeys(names, Endpoint(handler, limit, own)))
+        limit = check_size("max_body_size", max_body_size) if own else self._server.body_limit
+        self._server._answer(path, names, Endpoint(handler, limit, own))
         return self
 
     def get(self, path: str, handler: Callable[[Request], object]) -> Self:
@@ -120,6 +116,25 @@ class ServerMethods:
         self.route(below + "/*", files)
         if below and self._server.routes.at(below) is None:
             self.route(below, lambda request: Response.redirect(request.raw_path + "/", 301))
+        return self
+
+    def health(
+        self,
+        path: str = "/healthz",
+        *,
+        checks: Mapping[str, Callable[[], object]] | Iterable[Callable[[], object]] = (),
+        timeout: float | None = 5.0,
+    ) -> Self:
+        """Answer GET and HEAD at *path*: 200 while the server takes on work, 503 while it drains or closes.
+
+        *checks* (by name, or functions that have names) are called each time, plain ones in the loop; one
+        that raises, returns ``False``, or has to be awaited longer than *timeout* seconds makes it 503 and is
+        named, all else about it is in the log alone. JSON, or text where ``Accept`` prefers it; never to
+        be stored. Raises ``ValueError`` where *path* is taken or two checks have one name.
+        """
+        handler = Health(check_table(checks), check_seconds("timeout", timeout))
+        server = self._server
+        server._answer(path, ("GET",), Endpoint(handler, server.body_limit, of_server=True))
         return self
 
     def on_not_found(self, callback: Callable[[Request], object]) -> Self:
@@ -283,6 +298,14 @@ class HttpServer(ConnectionDefaults, ServerMethods):
             place = Place()
             self.routes.add(path, place)
         return place
+
+    def _answer(self, path: str, methods: Iterable[str], endpoint: Endpoint) -> None:
+        """Have *endpoint* answer there. ``ValueError`` where a method has one."""
+        place = self._place(path)
+        for name in methods:
+            if name in place.methods:
+                raise ValueError(f"{name} {path!r} is already registered; .unregister(path) frees it")
+        place.methods.update(dict.fromkeys(methods, endpoint))
 
     def _check(self) -> None:
         """Raise ``ValueError`` for options of routes that do not fit together."""

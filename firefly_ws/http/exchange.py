@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .head import BadRequest
@@ -18,14 +19,24 @@ __all__ = ["Clock", "Endpoint", "Host", "check_target", "goes_on"]
 
 
 class Endpoint:
-    """A handler, and how long a body it takes (bytes, ``None`` for any); *own*: not the server's default."""
+    """A handler, and how long a body it takes (bytes, ``None`` for any); *own*: not the server's default.
 
-    __slots__ = ("handler", "max_body_size", "own")
+    *of_server*: it answers for one server, ``handler(server, request)``, see `of`.
+    """
 
-    def __init__(self, handler: Callable[[Request], Any], max_body_size: int | None, own: bool = False) -> None:
+    __slots__ = ("handler", "max_body_size", "of_server", "own")
+
+    def __init__(
+        self, handler: Callable[..., Any], max_body_size: int | None, own: bool = False, *, of_server: bool = False
+    ) -> None:
         self.handler = handler
         self.max_body_size = max_body_size
         self.own = own
+        self.of_server = of_server
+
+    def of(self, server: Any) -> Endpoint:
+        """The same for *server*."""
+        return Endpoint(partial(self.handler, server), self.max_body_size)
 
 
 class Clock(Protocol):
