@@ -24,6 +24,8 @@ SOURCES := $(shell find firefly_ws -name '*.pyx' -o -name '*.pxd' -o -name '*.h'
 demo: $(VENV)/.built
 	@$(PY) examples/ten_messages.py
 
+# Without its caches every worker would compile every test anew: half of what collecting them takes.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.built $(VENV)/.extra-test
 	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 

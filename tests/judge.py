@@ -308,7 +308,9 @@ def frame(
         head += bytes([masked | (126 if form == 16 else 127)]) + length.to_bytes(form // 8, "big")
     if mask is None:
         return head + payload
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 def close_payload(code: int, reason: str | bytes = b"") -> bytes:

@@ -8,6 +8,7 @@ import contextlib
 from typing import Any
 
 import pytest
+from every import for_each
 from support import (
     ACCEPT,
     CLOSE,
@@ -63,7 +64,7 @@ async def test_the_upgrade_is_answered_as_the_rfc_has_it() -> None:
     assert answer.headers == {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
         {"connection": "keep-alive, Upgrade"},
@@ -77,7 +78,6 @@ async def test_the_upgrade_is_answered_as_the_rfc_has_it() -> None:
         {"sec_websocket_protocol": "nobody-knows"},
         {"cookie": "a=b", "authorization": "Bearer x"},
     ],
-    ids=lambda fields: " ".join(f"{name}: {value}" for name, value in fields.items()),
 )
 async def test_what_browsers_and_libraries_send_is_upgraded(fields: dict[str, str]) -> None:  # K2
     answer = await answer_to(upgrade(**fields))
@@ -134,7 +134,7 @@ async def test_frames_in_one_packet_with_the_handshake_are_delivered_in_order() 
 # --- refusals
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("request_", "status"),
     [
         (upgrade("/nothing"), 404),
@@ -172,7 +172,6 @@ async def test_frames_in_one_packet_with_the_handshake_are_delivered_in_order() 
         (upgrade(x_null="a\0b"), 400),
         (b"GET / HTTP/1.1\r\nHost : example.com\r\n\r\n", 400),
     ],
-    ids=lambda value: repr(value)[2:60] if isinstance(value, bytes) else value,
 )
 async def test_what_is_no_upgrade_is_refused(request_: bytes, status: int) -> None:  # W1
     answer = await answer_to(request_)
@@ -235,7 +234,7 @@ async def test_a_byte_now_and_then_does_not_prolong_the_time() -> None:
 SAME = {"host": "example.com:8090", "origin": "http://example.com:8090"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "allowed", "status"),
     [
         (SAME, None, 101),
@@ -256,7 +255,6 @@ SAME = {"host": "example.com:8090", "origin": "http://example.com:8090"}
         ({"origin": "https://evil.example"}, ["*"], 101),
         ({}, ["https://example.org"], 101),
     ],
-    ids=str,
 )
 async def test_the_origin_must_be_allowed(fields: dict[str, str], allowed: list[str] | None, status: int) -> None:
     def change(app: Any) -> None:

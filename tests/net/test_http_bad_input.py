@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from every import for_each
 from http_support import answer, request, serving
 from support import (
     Inbox,
@@ -85,8 +86,8 @@ SMUGGLING = {
 }
 
 
-@pytest.mark.parametrize("what", SMUGGLING)
-@pytest.mark.parametrize("first", [True, False], ids=["first", "kept"])
+@for_each("what", SMUGGLING)
+@for_each("first", [True, False])
 async def test_what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_served(what: str, first: bool) -> None:
     seen = Inbox()
     data, status = SMUGGLING[what]
@@ -103,7 +104,7 @@ async def test_what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_
             assert (await answer(other)).body == b"fine"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "body",
     [
         b"3\nabc\r\n0\r\n\r\n", b"3 x\r\nabc\r\n0\r\n\r\n", b"+3\r\nabc\r\n0\r\n\r\n", b"0x3\r\nabc\r\n0\r\n\r\n",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from every import for_each
 
 from firefly_ws import (
     CloseReason,
@@ -40,7 +41,7 @@ REFUSED = WebSocketConnectionException("refused")
 CERTIFICATE = ssl.SSLCertVerificationError("expired")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "worth"),
     [
         (REFUSED, True),
@@ -61,7 +62,6 @@ CERTIFICATE = ssl.SSLCertVerificationError("expired")
         (ValueError(), False),
         (KeyError(), False),
     ],
-    ids=repr,
 )
 def test_what_may_pass_is_worth_another_try(error: Exception, worth: bool) -> None:
     assert is_worth_retrying(error) is worth

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from every import for_each
 
 import firefly_ws
 from firefly_ws import (
@@ -109,7 +110,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "kind", "text"), [one[1:] for one in REFUSED], ids=[one[0] for one in REFUSED])
+@for_each(("call", "kind", "text"), [one[1:] for one in REFUSED])
 def test_a_bad_value_is_refused_by_the_call_that_got_it(
     call: Callable[[], Any], kind: type[Exception], text: str
 ) -> None:

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+from every import for_each
 
 import firefly_ws
 from firefly_ws import (
@@ -72,8 +73,8 @@ NAMES: dict[type, str] = {
 SETTABLE = "ping_interval ping_timeout read_timeout write_timeout max_frame_size max_message_size"
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names.split()], ids=lambda x: str(x)
+@for_each(
+    ("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names.split()]
 )
 def test_a_name_of_the_contract_exists(kind: type, name: str) -> None:
     assert hasattr(kind, name)

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+from every import for_each
 
 from firefly_ws import (
     BinaryFrame,
@@ -65,8 +66,8 @@ def test_a_payload_is_copied_so_that_the_frame_is_immutable(data: bytearray | me
     assert type(frame.payload) is bytes
 
 
-@pytest.mark.parametrize("name", ["opcode", "payload", "fin", "rsv1", "frame_type", "is_control"])
-@pytest.mark.parametrize("frame", ALL, ids=repr)
+@for_each("name", ["opcode", "payload", "fin", "rsv1", "frame_type", "is_control"])
+@for_each("frame", ALL)
 def test_a_frame_is_immutable(frame: Frame, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(frame, name, 1)
@@ -77,8 +78,8 @@ def test_a_frame_takes_no_attributes() -> None:
         TextFrame("x").anything = 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", [TextFrame, BinaryFrame, ContinuationFrame, PingFrame, PongFrame])
-@pytest.mark.parametrize("payload", [None, 17, 1.5, ["a"], object()])
+@for_each("kind", [TextFrame, BinaryFrame, ContinuationFrame, PingFrame, PongFrame])
+@for_each("payload", [None, 17, 1.5, ["a"], object()])
 def test_a_payload_is_bytes_like_or_text(kind: type[Frame], payload: object) -> None:
     with pytest.raises(TypeError, match=f"payload must be bytes-like, not {type(payload).__name__}"):
         kind(payload)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import struct
 import zlib
 
 import pytest
+from every import for_each
 from judge import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Event, close_payload, frame, judge
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
@@ -20,13 +21,13 @@ def test_the_corpus_covers_both_roles_well() -> None:
     assert {case.role for case in CORPUS.values()} == {"server", "client"}
 
 
-@pytest.mark.parametrize("name", CORPUS)
+@for_each("name", CORPUS)
 def test_the_judge_agrees_with_the_corpus(name: str) -> None:
     case: Case = CORPUS[name]
     assert judge(case.data, case.role, **case.options) == case.events
 
 
-@pytest.mark.parametrize("name", [name for name, case in CORPUS.items() if len(case.data) < 120])
+@for_each("name", [name for name, case in CORPUS.items() if len(case.data) < 120])
 def test_a_shorter_stream_gives_the_beginning_of_the_same_events(name: str) -> None:
     case = CORPUS[name]
     before: list[Event] = []

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from every import for_each
 
 import firefly_ws
 
@@ -103,7 +103,7 @@ def test_every_file_stands_in_the_table_once_and_nothing_else() -> None:
     assert sorted(listed) == sorted({module_of(path) for path in python_sources()})
 
 
-@pytest.mark.parametrize("path", python_sources(), ids=identifier)
+@for_each("path", python_sources())
 def test_a_file_imports_only_what_the_table_allows(path: Path) -> None:
     name = module_of(path)
     files, allowed = ROWS[ROW_OF[name]]
@@ -137,12 +137,12 @@ def test_those_know_sockets_that_the_documentation_names() -> None:
     assert knowing - {"config"} <= sockets
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=identifier)
+@for_each("path", SOURCES)
 def test_no_file_is_longer_than_500_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 500
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix in (".py", ".pyx")], ids=identifier)
+@for_each("path", [path for path in SOURCES if path.suffix in (".py", ".pyx")])
 def test_every_file_says_first_what_it_is(path: Path) -> None:
     text = re.sub(r"^(#.*\n)+", "", path.read_text())
     assert not text or text.startswith('"""')
@@ -165,7 +165,7 @@ def test_all_is_sorted_as_ruff_sorts_it_and_complete() -> None:
             assert name in firefly_ws.__all__
 
 
-@pytest.mark.parametrize("name", firefly_ws.__all__)
+@for_each("name", firefly_ws.__all__)
 def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
     value = getattr(firefly_ws, name)
     assert value.__doc__
@@ -174,7 +174,7 @@ def test_a_public_name_has_a_docstring_of_its_own(name: str) -> None:
         assert value.__doc__ not in inherited
 
 
-@pytest.mark.parametrize("name", [name for name in firefly_ws.__all__ if inspect.isclass(getattr(firefly_ws, name))])
+@for_each("name", [name for name in firefly_ws.__all__ if inspect.isclass(getattr(firefly_ws, name))])
 def test_a_public_method_has_a_docstring(name: str) -> None:
     kind = getattr(firefly_ws, name)
     for base in kind.__mro__:

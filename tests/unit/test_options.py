@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from every import for_each
 
 from firefly_ws import PerMessageDeflate, WebSocketPolicy, http_client, http_server
 from firefly_ws._core.delivery import Callbacks
@@ -19,11 +21,21 @@ CALLBACKS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["route", "client"])
-def options(request: pytest.FixtureRequest) -> ConnectionOptions:
-    if request.param == "route":
-        return http_server().websocket("/")
+Make = Callable[[], ConnectionOptions]
+
+
+def a_route() -> ConnectionOptions:
+    return http_server().websocket("/")
+
+
+def a_client() -> ConnectionOptions:
     return http_client().websocket("ws://localhost/")
+
+
+@pytest.fixture(params=[a_route, a_client])
+def options(request: pytest.FixtureRequest) -> ConnectionOptions:
+    made: ConnectionOptions = request.param()
+    return made
 
 
 # Every slot of the core's callbacks, with a value that nothing else has.
@@ -44,24 +56,30 @@ def nothing(*arguments: object) -> None:
     pass
 
 
-@pytest.mark.parametrize("name", CALLBACKS)
-def test_a_callback_goes_to_its_slot_and_the_call_returns_the_builder(options: ConnectionOptions, name: str) -> None:
+@for_each("make", [a_route, a_client])
+@for_each("name", CALLBACKS)
+def test_a_callback_goes_to_its_slot_and_the_call_returns_the_builder(make: Make, name: str) -> None:
+    options = make()
     assert getattr(options, name)(nothing) is options
     callbacks = options.current().callbacks
     for slot in set(CALLBACKS.values()):
         assert getattr(callbacks, slot) is (nothing if slot == CALLBACKS[name] else None)
 
 
-@pytest.mark.parametrize("name", CALLBACKS)
-@pytest.mark.parametrize("value", [None, 5, "print", object()])
-def test_a_callback_must_be_callable(options: ConnectionOptions, name: str, value: object) -> None:
+@for_each("make", [a_route, a_client])
+@for_each("name", CALLBACKS)
+@for_each("value", [None, 5, "print", object()])
+def test_a_callback_must_be_callable(make: Make, name: str, value: object) -> None:
+    options = make()
     with pytest.raises(TypeError, match=rf"{name}\(.*\): a callback must be callable, not {type(value).__name__}"):
         getattr(options, name)(value)
 
 
-@pytest.mark.parametrize("first", CALLBACKS)
-@pytest.mark.parametrize("second", CALLBACKS)
-def test_the_same_slot_twice_raises(options: ConnectionOptions, first: str, second: str) -> None:
+@for_each("make", [a_route, a_client])
+@for_each("first", CALLBACKS)
+@for_each("second", CALLBACKS)
+def test_the_same_slot_twice_raises(make: Make, first: str, second: str) -> None:
+    options = make()
     getattr(options, first)(nothing)
     if CALLBACKS[first] == CALLBACKS[second]:
         with pytest.raises(ValueError, match=rf"{second}\(\) is set already, to <function nothing"):
@@ -88,8 +106,10 @@ def test_on_message_with_on_text_and_on_binary_would_never_be_called(options: Co
         getattr(options, last)(nothing)
 
 
-@pytest.mark.parametrize("name", sorted(POLICY_FIELDS))
-def test_a_setter_sets_its_field(options: ConnectionOptions, name: str) -> None:
+@for_each("make", [a_route, a_client])
+@for_each("name", sorted(POLICY_FIELDS))
+def test_a_setter_sets_its_field(make: Make, name: str) -> None:
+    options = make()
     value: Any = (3, 30) if name == "max_queue" else 300_000
     assert getattr(options, name)(value) is options
     policy = options.current().policy
@@ -97,8 +117,10 @@ def test_a_setter_sets_its_field(options: ConnectionOptions, name: str) -> None:
     assert policy == WebSocketPolicy().replace(**{name: value})
 
 
-@pytest.mark.parametrize("name", sorted(POLICY_FIELDS))
-def test_a_refused_value_changes_nothing(options: ConnectionOptions, name: str) -> None:
+@for_each("make", [a_route, a_client])
+@for_each("name", sorted(POLICY_FIELDS))
+def test_a_refused_value_changes_nothing(make: Make, name: str) -> None:
+    options = make()
     before = options.current().policy
     with pytest.raises(ValueError, match=rf"{name}=-1 must be at least [01]"):
         getattr(options, name)(-1)
@@ -156,7 +178,7 @@ def test_a_default_holds_until_the_route_sets_its_own() -> None:
     assert (policy.max_message_size, policy.max_frame_size) == (4, 3)
 
 
-@pytest.mark.parametrize("name", sorted(POLICY_FIELDS))
+@for_each("name", sorted(POLICY_FIELDS))
 def test_each_limit_can_be_set_for_all_of_a_server_or_client(name: str) -> None:  # C1
     # There was .policy() alone, and a header limit could not be set behind http_server().
     value: Any = (3, 30) if name == "max_queue" else 300_000

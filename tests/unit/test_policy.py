@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from every import for_each
 
 from firefly_ws import WebSocketPolicy
 from firefly_ws.policy import POLICY_FIELDS
@@ -52,20 +53,20 @@ def test_every_field_is_checked_by_one_of_the_rules() -> None:
     assert SECONDS | SIZES | COUNTS | WATER | {"max_queue"} == POLICY_FIELDS
 
 
-@pytest.mark.parametrize("name", sorted(POLICY_FIELDS - {"max_queue"}))
-@pytest.mark.parametrize("value", ["10", b"10", [10], (1,), True, object(), 1j])
+@for_each("name", sorted(POLICY_FIELDS - {"max_queue"}))
+@for_each("value", ["10", b"10", [10], (1,), True, object(), 1j])
 def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=f"^{name}=.* must be a number, at least [01]"):
         WebSocketPolicy(**{name: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(SIZES | COUNTS | WATER))
+@for_each("name", sorted(SIZES | COUNTS | WATER))
 def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
     with pytest.raises(TypeError, match=f"^{name}=1.5"):
         WebSocketPolicy(**{name: 1.5})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(POLICY_FIELDS - {"max_queue"}))
+@for_each("name", sorted(POLICY_FIELDS - {"max_queue"}))
 def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
     least = 1 if name in COUNTS else 0
     unit = " seconds" if name in SECONDS else "" if name in COUNTS else " bytes"
@@ -78,14 +79,14 @@ def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
         assert getattr(WebSocketPolicy(**{name: least}), name) == least
 
 
-@pytest.mark.parametrize("name", sorted(SECONDS))
+@for_each("name", sorted(SECONDS))
 def test_seconds_may_have_fractions_and_no_end_but_be_no_nan(name: str) -> None:
     assert getattr(WebSocketPolicy(**{name: 0.25}), name) == 0.25
     with pytest.raises(ValueError, match=f"^{name}=nan must be at least 0 seconds"):
         WebSocketPolicy(**{name: math.nan})
 
 
-@pytest.mark.parametrize("name", sorted(SECONDS | SIZES | COUNTS))
+@for_each("name", sorted(SECONDS | SIZES | COUNTS))
 def test_none_switches_a_limit_off(name: str) -> None:
     assert getattr(WebSocketPolicy(**{name: None}), name) is None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import pytest
+from every import for_each
 
 import firefly_ws
 
@@ -117,13 +117,13 @@ def test_every_compiled_module_has_a_stub_and_every_stub_a_module() -> None:
     assert sorted(path.stem for path in CORE.glob("*.pyi")) == MODULES
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_stub_and_module_have_the_same_names(module: str) -> None:
     stubbed = {name for name in definitions(stub(module)) if not name.startswith("_")}
     assert stubbed == set(own(built(module)))
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_stub_and_module_have_the_same_classes_above_each_class(module: str) -> None:
     for name, definition in definitions(stub(module)).items():
         if isinstance(definition, ast.ClassDef):
@@ -132,7 +132,7 @@ def test_stub_and_module_have_the_same_classes_above_each_class(module: str) -> 
             assert bases == real, name
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_stub_and_class_have_the_same_members(module: str) -> None:
     for name, definition in definitions(stub(module)).items():
         if not isinstance(definition, ast.ClassDef):
@@ -146,7 +146,7 @@ def test_stub_and_class_have_the_same_members(module: str) -> None:
             assert hasattr(kind, member), f"{name}.{member}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_properties_are_properties_and_methods_methods(module: str) -> None:
     for name, definition in definitions(stub(module)).items():
         if not isinstance(definition, ast.ClassDef):
@@ -160,7 +160,7 @@ def test_properties_are_properties_and_methods_methods(module: str) -> None:
                 assert callable(real) != is_property, f"{name}.{member}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_functions_and_methods_take_the_parameters_of_the_stub(module: str) -> None:
     for name, definition in definitions(stub(module)).items():
         if isinstance(definition, ast.FunctionDef):
@@ -176,7 +176,7 @@ def test_functions_and_methods_take_the_parameters_of_the_stub(module: str) -> N
                 assert parameters_of_stub(statement) == parameters_of_built(real), f"{name}.{member}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_constructors_take_the_parameters_of_the_stub(module: str) -> None:
     for name, definition in definitions(stub(module)).items():
         if isinstance(definition, ast.ClassDef):
@@ -189,7 +189,7 @@ def test_constructors_take_the_parameters_of_the_stub(module: str) -> None:
                 assert parameters_of_stub(constructor) == expected, name
 
 
-@pytest.mark.parametrize("module", MODULES)
+@for_each("module", MODULES)
 def test_what_a_stub_declares_is_annotated(module: str) -> None:
     for statement in ast.walk(stub(module)):
         if isinstance(statement, ast.FunctionDef):

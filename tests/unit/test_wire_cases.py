@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from every import for_each
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from judge import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Event, close_payload, frame, judge
@@ -18,7 +19,7 @@ from firefly_ws._core.probe import compress, events
 
 CORPUS = cases()
 LIMITS = {"max_message_size", "max_text_message_size", "max_binary_message_size"}
-PATIENT = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def decode(pieces: list[bytes], role: str, options: dict[str, Any]) -> list[Event]:
@@ -62,7 +63,7 @@ def another(role: str) -> bytes:
     return frame(TEXT, b"another", mask=KEY if role == "server" else None)
 
 
-@pytest.mark.parametrize("name", CORPUS)
+@for_each("name", CORPUS)
 def test_a_case_gives_its_events_whole_bytewise_cut_and_beside_other_frames(name: str) -> None:  # K4
     case: Case = CORPUS[name]
     options = dict(case.options)
@@ -198,6 +199,14 @@ def streams(draw: st.DrawFn) -> tuple[str, bytes, dict[str, Any]]:
 # Text that is not UTF-8 just below its limit, inflated in one go with what is above it.
 @example(("client", bytes.fromhex("c10c000600f9ff00000000800000"), {"deflate": True, "max_message_size": 5}), 0)
 def test_any_stream_is_judged_alike(stream: tuple[str, bytes, dict[str, Any]], seed: int) -> None:
+    role, data, options = stream
+    agree(data, role, options, seed)
+
+
+@pytest.mark.slow
+@settings(PATIENT, max_examples=5000)
+@given(streams(), st.integers(0, 2**32))
+def test_thousands_of_streams_are_judged_alike(stream: tuple[str, bytes, dict[str, Any]], seed: int) -> None:
     role, data, options = stream
     agree(data, role, options, seed)
 
