@@ -5,6 +5,7 @@
 #   make build     the compiled core, in place
 #   make bench     the benchmarks (ARGS="--quick")
 #   make lint      ruff, mypy, cython-lint
+#   make docs      the documentation as a site, build/site/index.html
 #   make clean     as freshly cloned
 #
 # PYTHON=python3.13 chooses the interpreter, VENV=somewhere another environment.
@@ -18,7 +19,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info
 MADE := $(VENV)/.made-$(VERSION)
 SOURCES := $(shell find firefly_ws -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test build bench lint clean
+.PHONY: demo test build bench lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.built
@@ -38,6 +39,10 @@ lint: $(VENV)/.built $(VENV)/.extra-lint $(VENV)/.extra-test
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint --max-line-length=120 firefly_ws
+
+docs: $(VENV)/.built $(VENV)/.extra-docs
+	@$(PY) docs/theme/pages.py
+	@PATH="$(abspath $(VENV)/bin):$$PATH" PYTHONPATH=docs/theme zensical build --strict --clean $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .cache tests/interop/node_modules build dist firefly_ws.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

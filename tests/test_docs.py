@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import keyword
 import os
 import re
@@ -49,6 +50,19 @@ def test_the_links_between_the_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "theme")
+    pages = importlib.import_module("pages")
+    assert not pages.unlisted(), "add it to `nav` in mkdocs.yml"
+
+
+def test_the_reference_describes_every_public_name() -> None:
+    text = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    described = set(re.findall(r"^::: firefly_ws\.(\w+)$", text, re.M))
+    assert set(firefly_ws.__all__) <= described, "add `::: firefly_ws.NAME` to a page of docs/reference"
+    assert described - {"errors"} <= set(firefly_ws.__all__)
 
 
 # --- the pages for those who come from elsewhere
