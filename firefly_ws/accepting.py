@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._core.protocol import Protocol
@@ -88,24 +87,37 @@ class ServerHandshake(asyncio.Protocol):
             check(request, self._origins(route))
         except Refused as refusal:
             self._no_upgrade(request, refusal)
+            return
+        try:
+            answer = hook(request)
+        except Exception:
+            _log.exception("on_upgrade raised for %s", request.path)
+            answer = Response(500, "Internal Server Error\n")
+        if answer is None or isinstance(answer, Response):
+            self._answered(answer, request, route)
         else:
-            self._task = server._loop.create_task(self._ask(hook, request, route))
+            self._task = server._loop.create_task(self._ask(answer, request, route))
 
     def _origins(self, route: WebSocketRoute) -> tuple[str, ...] | None:
         return route.allowed_origins or self._server._app.allowed_origins
 
-    async def _ask(self, hook: Callable[[Request], Any], request: Request, route: WebSocketRoute) -> None:
-        """Have on_upgrade decide."""
+    async def _ask(self, asked: Any, request: Request, route: WebSocketRoute) -> None:
+        """Have on_upgrade decide, which takes its time."""
         try:
-            answer = await settled(hook(request))
+            answer = await settled(asked)
             if answer is not None and not isinstance(answer, Response):
                 raise TypeError(f"on_upgrade returns None or a Response, not {answer!r}")
         except Exception:
             _log.exception("on_upgrade raised for %s", request.path)
             answer = Response(500, "Internal Server Error\n")
+        if self._head is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._answered(answer, request, route)
+
+    def _answered(self, answer: Response | None, request: Request, route: WebSocketRoute) -> None:
+        """on_upgrade has decided."""
         if self._head is None or self._transport.is_closing():
             return
-        self._transport.resume_reading()
         if answer is None:
             self._upgrade(request, route)
         else:
@@ -134,7 +146,7 @@ class ServerHandshake(asyncio.Protocol):
                 request,
                 is_client=False,
                 is_secure=self._secure,
-                addresses=(request.remote_address, _sockname(transport)),
+                addresses=None,
             )
         except Refused as refusal:
             self._no_upgrade(request, refusal)
@@ -219,8 +231,3 @@ class ServerHandshake(asyncio.Protocol):
             self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
-
-
-def _sockname(transport: Any) -> Callable[[], Any]:
-    """Asked for rarely, and a system call: made when asked."""
-    return lambda: transport.get_extra_info("sockname")

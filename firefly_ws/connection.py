@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketConnection"]
 
-_ids = itertools.count(1)
-
 
 class Owner(Protocol):
     """Whoever keeps a connection: a server, or a client."""
@@ -45,18 +42,7 @@ class WebSocketConnection(Receiving):
     It belongs to the thread of its loop; from others, use `threadsafe`.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_addresses",
-        "_agreement",
-        "_attributes",
-        "_owner",
-        "_url",
-        "id",
-        "is_secure",
-        "request",
-        "response",
-    )
+    __slots__ = ()
 
     #: A number that no other connection of this process has (int).
     id: int
@@ -66,6 +52,10 @@ class WebSocketConnection(Receiving):
     response: ResponseInfo | None
     #: Whether TLS is underneath (bool).
     is_secure: bool
+    #: The subprotocol agreed on (RFC 6455 §1.9; str or None).
+    sub_protocol: str | None
+    #: The extensions agreed on (RFC 6455 §9; a tuple), in the order of the answer.
+    extensions: tuple[AgreedExtension, ...]
 
     def __init__(
         self,
@@ -81,28 +71,18 @@ class WebSocketConnection(Receiving):
         is_secure: bool,
         url: str | None = None,
         response: ResponseInfo | None = None,
-        addresses: tuple[Any, Any] = (None, None),
+        addresses: tuple[Any, Any] | None = None,
     ) -> None:
         deflate = chain = None
         if agreement.extensions:
             deflate, chain = _coding(agreement.extensions, is_client, limits.policy.compression_threshold)
         super().__init__(limits, callbacks, steps, turn, is_client, deflate, chain)
-        self.id = next(_ids)
-        self.request = request
-        self.response = response
-        self.is_secure = is_secure
-        self._owner = owner
-        self._agreement = agreement
-        self._url = url
-        self._attributes: dict[Any, Any] | None = None
-        self._addresses = addresses
+        sub_protocol, agreed = agreement.sub_protocol, agreement.extensions
+        self._begin_with(owner, sub_protocol, agreed, request, is_secure, url, response, addresses)
 
     def __repr__(self) -> str:
         role = "client" if self.is_client else "server"
         return f"<WebSocketConnection {self.id} {role} {self.path} {self.state.name}>"
-
-    def _on_finished(self) -> None:
-        self._owner.ended(self)
 
     @property
     def url(self) -> str:
@@ -123,23 +103,16 @@ class WebSocketConnection(Receiving):
         return self.request.path_params
 
     @property
-    def sub_protocol(self) -> str | None:
-        """The subprotocol agreed on (RFC 6455 §1.9)."""
-        return self._agreement.sub_protocol
-
-    @property
-    def extensions(self) -> tuple[AgreedExtension, ...]:
-        """The extensions agreed on (RFC 6455 §9), in the order of the answer."""
-        return self._agreement.extensions
-
-    @property
     def remote_address(self) -> Any:
         """The peer's address: (host, port, …) for TCP, a path for unix sockets."""
-        return self._addresses[0]
+        return self.request.remote_address if self._addresses is None else self._addresses[0]
 
     @property
     def local_address(self) -> Any:
         """Our address."""
+        if self._addresses is None:
+            # A system call, and asked for rarely.
+            return self._extra("sockname")
         return self._addresses[1]() if callable(self._addresses[1]) else self._addresses[1]
 
     @property

@@ -33,6 +33,9 @@ from ..codes import CloseCode, CloseReason
 from .frames import close_payload
 from ..errors import ProtocolError
 
+# Of closes without words, by code: nearly all of them, and making a named tuple is a call of Python.
+cdef dict _bare_reasons = {}
+
 cdef object _log = logging.getLogger("firefly_ws")
 
 
@@ -225,7 +228,12 @@ cdef class Closing(Sender):
 
     cdef int peer_close(self, object code, str reason, bytes payload) except -1:
         """The peer's Close (RFC 6455 §5.5.1): the last thing that is parsed."""
-        self.close_received = CloseReason(CloseCode.NO_STATUS if code is None else code, reason)
+        cdef object received = None if reason else _bare_reasons.get(code)
+        if received is None:
+            received = CloseReason(CloseCode.NO_STATUS if code is None else code, reason)
+            if not reason:
+                _bare_reasons[code] = received
+        self.close_received = received
         self.hold |= DEAD
         if self._state == CLOSING:
             self.terminal = CLOSE_CAME

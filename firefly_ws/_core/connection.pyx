@@ -30,6 +30,7 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
 cdef object _log = logging.getLogger("firefly_ws")
+cdef long long _made = 0  # connections, of all loops: the GIL guards it
 _STATES = tuple(ConnectionState)
 
 
@@ -38,7 +39,16 @@ cdef class Connection(Kept):
 
     def __init__(self, Limits limits not None, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
                  Deflate deflate=None, Chain chain=None):
+        self.prepare(limits, callbacks, steps, turn, is_client, deflate, chain)
+
+    cdef int prepare(self, Limits limits, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
+                     Deflate deflate, Chain chain) except -1:
+        """What a connection consists of; its stages by their plain constructors (0.15 µs each less)."""
+        global _made
         cdef FrameSink sink
+        cdef Messages messages
+        cdef Outbox outbox
+        cdef Parser parser
         cdef MessageSink taker = self
         cdef int claimed = 0 if deflate is None else 0x40
         self.loop = steps.loop
@@ -53,17 +63,29 @@ cdef class Connection(Kept):
             self.raw = True
             sink = RawFrames(self, self._inbox)
         else:
-            self.messages = Messages(self, limits, deflate) if taker is self else Pieces(taker, limits, deflate)
-            sink = self.messages
+            if taker is self:
+                sink = messages = Messages.__new__(Messages)
+                messages.begin_with(self, limits, deflate)
+                self.messages = messages
+            else:
+                sink = self.messages = Pieces(taker, limits, deflate)
         if chain is None:
-            self.outbox = Outbox(turn, is_client)
+            outbox = Outbox.__new__(Outbox)
+            outbox.turn = turn
+            outbox.masked = is_client
+            self.outbox = outbox
         else:
             claimed = chain.claimed
             self.outbox = ChainOut(turn, is_client, chain, self, limits.max_write)
             sink = ChainIn(self.messages, self, chain)
         if callbacks.frame is not None:
             sink = FrameTap(sink, self)
-        self.parser = Parser(sink, not is_client, 0x70 & ~claimed, self.frame_limit(limits))
+        parser = Parser.__new__(Parser)
+        parser.sink = sink
+        parser.expect_masked = not is_client
+        parser.reserved = 0x70 & ~claimed
+        parser.max_frame_size = self.frame_limit(limits)
+        self.parser = parser
         self.limits = limits
         self.max_messages = limits.queue_messages
         self.max_bytes = limits.queue_bytes
@@ -72,6 +94,24 @@ cdef class Connection(Kept):
         self.max_write = limits.max_write
         self.close_timeout = limits.close_timeout
         self.reading = True
+        _made += 1
+        self.id = _made
+        return 0
+
+    def _begin_with(self, owner, sub_protocol, tuple extensions, request, bint is_secure, url, response, addresses):
+        """Whose it is and by which handshake: once, behind the constructor."""
+        self._owner = owner
+        self.sub_protocol = sub_protocol
+        self.extensions = extensions
+        self.request = request
+        self.is_secure = is_secure
+        self._url = url
+        self.response = response
+        self._addresses = addresses
+
+    def _extra(self, name):
+        """What the transport tells of itself; None once it is gone."""
+        return None if self.transport is None else self.transport.get_extra_info(name)
 
     cdef long long frame_limit(self, Limits limits) noexcept:
         """Bytes of a frame; below zero: none."""
@@ -269,17 +309,20 @@ cdef class Connection(Kept):
         if self.finished is not None:
             self.finished.resolve(None)
         if not self.tasks:
-            self._on_finished()
+            self.forgotten()
         return 0
 
     def _task_done(self, task):
         Sender._task_done(self, task)
         # on_accept may go on for longer than its connection.
         if self.told == 4 and not self.tasks:
-            self._on_finished()
+            self.forgotten()
 
-    def _on_finished(self):
-        """For the class that knows who keeps this connection: the last callback has ended."""
+    cdef int forgotten(self) except -1:
+        """The last callback has ended: tell whoever keeps us."""
+        if self._owner is not None:
+            self._owner.ended(self)
+        return 0
 
     def _told(self, result):
         self.tell()

@@ -35,6 +35,7 @@ cdef class Messages(FrameSink):
     cdef int control_opcode
     cdef bytes control_part        # a control frame that is not all here
 
+    cdef int begin_with(self, MessageSink sink, Limits limits, Deflate deflate) except -1
     cdef uint8_t* room(self, Py_ssize_t size) except NULL
     cdef int start(self, int first, uint64_t length) except -1
     cdef int append(self, const uint8_t* data, Py_ssize_t size, uint32_t mask, bint masked) except -1

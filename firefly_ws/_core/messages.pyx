@@ -100,13 +100,20 @@ cdef class MessageSink:
         return 0
 
 
+# Close frames without a reason that were found right, to their codes; there are no more than sendable codes.
+cdef dict _bare_closes = {}
+
+
 cdef class Messages(FrameSink):
     """Puts the messages of one direction of one connection together."""
 
     def __init__(self, MessageSink sink, Limits limits not None, Deflate deflate=None):
+        self.begin_with(sink, limits, deflate)
+
+    cdef int begin_with(self, MessageSink sink, Limits limits, Deflate deflate) except -1:
         self.sink = sink
         self.deflate = deflate
-        self.limit_to(limits)
+        return self.limit_to(limits)
 
     cdef int limit_to(self, Limits limits) except -1:
         """From now on these hold, also for what has begun."""
@@ -303,6 +310,8 @@ cdef class Messages(FrameSink):
             return self.sink.control(opcode, payload)
         if len(payload) == 0:
             return self.sink.peer_close(None, "", payload)
+        if len(payload) == 2 and (bare := _bare_closes.get(payload)) is not None:
+            return self.sink.peer_close(bare, "", payload)
         if len(payload) == 1:
             raise ProtocolError("a Close frame has one byte, half a code")
         code = payload[0] << 8 | payload[1]
@@ -312,6 +321,8 @@ cdef class Messages(FrameSink):
             reason = payload[2:].decode()
         except UnicodeDecodeError as error:
             raise InvalidPayload(f"the reason of a Close frame is not UTF-8 at byte {error.start}") from None
+        if len(payload) == 2:
+            _bare_closes[payload] = code
         return self.sink.peer_close(code, reason, payload)
 
 

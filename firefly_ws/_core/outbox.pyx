@@ -88,10 +88,12 @@ cdef class Turn:
 cdef class Outbox:
     """What one connection has to send."""
 
+    def __cinit__(self):
+        self.fd = -1
+
     def __init__(self, Turn turn not None, bint masked):
         self.turn = turn
         self.masked = masked
-        self.fd = -1
 
     def __dealloc__(self):
         buffer_release(&self.main)

@@ -19,6 +19,7 @@ cdef class Transport(Watched):
 
     cdef int open(self, object protocol) except -1
     cdef int take_over(self, Connection connection) except -1
+    cdef int put(self, object data, const uint8_t* start, Py_ssize_t size) except -1
     cdef int interest(self) except -1
     cdef int read(self) except -1
     cdef int eof(self) except -1

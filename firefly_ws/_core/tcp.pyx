@@ -21,6 +21,8 @@ import os
 import socket
 import warnings
 
+from cpython.bytes cimport PyBytes_AS_STRING
+
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     object PyBytes_FromStringAndSize(const char* data, Py_ssize_t size)
@@ -140,20 +142,26 @@ cdef class Transport(Watched):
 
     def write(self, data not None):
         """Send bytes-like *data*; what does not fit waits."""
-        cdef const uint8_t[::1] view = data
-        cdef Py_ssize_t size = view.shape[0]
+        cdef const uint8_t[::1] view
+        if isinstance(data, bytes):
+            self.put(data, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data))
+        else:
+            view = data
+            if view.shape[0]:
+                self.put(data, &view[0], view.shape[0])
+
+    cdef int put(self, object data, const uint8_t* start, Py_ssize_t size) except -1:
         cdef ptrdiff_t sent = 0
         if self.closing or self.eof_due or size == 0:
-            return
+            return 0
         if not self.waiting_size:
-            sent = sys_send(self.fd, &view[0], size, NULL, 0)
+            sent = sys_send(self.fd, start, size, NULL, 0)
             if sent < 0:
                 if errno != EAGAIN:
-                    self.broken(OSError(errno, os.strerror(errno)))
-                    return
+                    return self.broken(OSError(errno, os.strerror(errno)))
                 sent = 0
             if sent == size:
-                return
+                return 0
         if self.waiting is None:
             self.waiting = []
         # A bytes object may be kept as it is; anything else may change under us.
@@ -163,6 +171,7 @@ cdef class Transport(Watched):
         if self.waiting_size > self.high and not self.full:
             self.full = True
             self.tell(True)
+        return 0
 
     def writelines(self, lines):
         """Send several."""
