@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import importlib
 import keyword
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import Programs
 
 import firefly_ws
 from firefly_ws import testing
@@ -29,21 +28,19 @@ def snippets() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    with Programs(ROOT) as programs:
+        yield programs
+
+
 @pytest.mark.parametrize(("name", "code"), snippets(), ids=[name for name, _ in snippets()])
-def test_a_documented_program_runs(name: str, code: str, tmp_path: Path) -> None:  # K6
-    script = tmp_path / "snippet.py"
-    script.write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_documented_program_runs(name: str, code: str, tmp_path: Path, programs: Programs) -> None:  # K6
+    program = tmp_path / "snippet.py"
+    program.write_text(code)
+    status, _, errors = programs.run(program)
+    assert status == 0, errors
+    assert "Traceback" not in errors
 
 
 def test_the_links_between_the_pages_lead_somewhere() -> None:
