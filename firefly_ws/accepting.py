@@ -26,7 +26,7 @@ _log = logging.getLogger("firefly_ws")
 class ServerHandshake(asyncio.Protocol):
     """One accepted connection until its upgrade: reads the request, answers it, and hands the transport over."""
 
-    __slots__ = ("_head", "_secure", "_server", "_task", "_transport")
+    __slots__ = ("__weakref__", "_head", "_secure", "_server", "_task", "_transport")
 
     def __init__(self, server: Server, secure: bool) -> None:
         self._server = server
@@ -38,7 +38,9 @@ class ServerHandshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection has been accepted."""
         server = self._server
-        if server._closing is not None:
+        if self._secure:
+            server._greeting.discard(self)
+        if server._shut:
             transport.abort()  # type: ignore[attr-defined]
             return
         self._transport = transport
@@ -199,13 +201,15 @@ class ServerHandshake(asyncio.Protocol):
         else:
             self._transport.close()
 
+    @property
+    def is_silent(self) -> bool:
+        """Nothing of a request has come."""
+        return self._task is None and self._head is not None and self._head.is_empty
+
     def _leave(self) -> None:
         self._head = None
-        server = self._server
-        server._waiting.discard(self)
-        server._handshaking.discard(self)
-        if server._draining is not None:
-            server.look_quiet()
+        self._server._waiting.discard(self)
+        self._server._handshaking.discard(self)
 
     def eof_received(self) -> bool:
         """The client went away."""

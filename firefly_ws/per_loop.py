@@ -27,13 +27,18 @@ T = TypeVar("T")
 
 # Seconds. A Closable bounds its own graceful end (Server.close: 10 s); this is the net below it, for one that hangs.
 CLOSE_LIMIT: Final = 15.0
+# Seconds that the net gives more than a Closable's own `close_limit`.
+_NET: Final = 5.0
 # Seconds for callbacks that are still running when the last connection has closed. Their sends raise by now, so most
 # end at once; those that wait for something else must not hold up Ctrl-C for long.
 CALLBACK_GRACE: Final = 1.0
 
 
 class Closable(Protocol):
-    """A server or a connection, as the loop sees it: something that is open until it calls `Runtime.untrack`."""
+    """A server or a connection, as the loop sees it: something that is open until it calls `Runtime.untrack`.
+
+    One whose graceful end may take long has a ``close_limit`` in seconds, ``None``: as long as it takes.
+    """
 
     def close_gracefully(self) -> Awaitable[object]:
         """End with 1001; bounded in time, idempotent."""
@@ -111,6 +116,7 @@ class Runtime:
 
     __slots__ = (
         "__weakref__",
+        "_bounded",
         "_closing",
         "_dead",
         "_handles",
@@ -129,6 +135,7 @@ class Runtime:
         self._loop = weakref.ref(loop)
         self._live: dict[Closable, None] = {}
         self._held: set[asyncio.Future[Any]] = set()
+        self._bounded: set[asyncio.Future[Any]] = set()  # of those held
         self._handles: set[Handle[Any]] = set()
         self._listens: set[asyncio.Future[Any]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -165,19 +172,23 @@ class Runtime:
         """What is open, oldest first."""
         return tuple(self._live)
 
-    def hold(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
+    def hold(self, future: asyncio.Future[T], *, bounded: bool = False) -> asyncio.Future[T]:
         """Keep a task or future alive, and the loop busy, until it is done; returns it.
 
         For what is begun and not yet open (a connect), and for callbacks: asyncio itself keeps tasks weakly.
-        Its error is not looked at: whoever made it awaits it or calls `report`.
+        Its error is not looked at: whoever made it awaits it or calls `report`. What is ``bounded`` has a limit of
+        its own in time, and `close_all` waits for it that long.
         """
         if not future.done():
             self._held.add(future)
+            if bounded:
+                self._bounded.add(future)
             future.add_done_callback(self._release)
         return future
 
     def _release(self, future: asyncio.Future[Any]) -> None:
         self._held.discard(future)
+        self._bounded.discard(future)
         self._look_idle()
 
     @property
@@ -302,17 +313,22 @@ class Runtime:
             running = {future for future in self._held if future is not asyncio.current_task()}
             if running:
                 _, late = await asyncio.wait(running, timeout=CALLBACK_GRACE)
-                for future in late:
+                for future in late - self._bounded:
                     future.cancel()
                     self._held.discard(future)
+                if late & self._bounded:
+                    logger.warning("callbacks are still running; they have the rest of the server's grace to end")
+                    await asyncio.wait(late & self._bounded)
 
     async def _close_live(self, limit: float | None) -> None:
         while self._live:
             batch = list(self._live)
+            limits = [limit, *(_limit(closable) for closable in batch)]
             closing = {asyncio.create_task(self._close(closable)) for closable in batch}
             self._closing |= closing
             try:
-                _, late = await asyncio.wait(closing, timeout=limit)
+                longest = None if None in limits else max(limits)  # type: ignore[type-var]
+                _, late = await asyncio.wait(closing, timeout=longest)
                 for task in late:
                     task.cancel()
                 if late:
@@ -335,7 +351,7 @@ class Runtime:
         """End everything open now, also what `close_all` is waiting for."""
         for closable in list(self._live):
             self._abort(closable)
-        for task in self._closing:
+        for task in [*self._closing, *self._bounded]:
             task.cancel()
 
     def _abort(self, closable: Closable) -> None:
@@ -357,6 +373,11 @@ class Runtime:
     def forget_after_fork(self, why: str) -> None:
         """In a forked child: this loop runs in the parent only. Takes no lock: its holder may not exist here."""
         self._dead = why
+
+
+def _limit(closable: Closable) -> float | None:
+    own: float | None = getattr(closable, "close_limit", 0)
+    return None if own is None else own + _NET if own else 0
 
 
 _registry: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = weakref.WeakKeyDictionary()

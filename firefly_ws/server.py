@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._core.frames import close_payload
 from ._core.outbox import Turn
 from ._core.poll import Poller, available
 from ._core.steps import Steps
@@ -20,6 +19,7 @@ from .answering import HttpHost
 from .codes import CloseReason
 from .connection import WebSocketConnection
 from .deadlines import Deadlines
+from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
 from .http.answers import error_page
 from .per_loop import runtime_of
@@ -60,15 +60,14 @@ class Server:
         self._servers: list[Listening] = []
         self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
         self._waiting: set[ServerHandshake] = set()
+        self._greeting: weakref.WeakSet[ServerHandshake] = weakref.WeakSet()  # in TLS's handshake
         self._connections: set[WebSocketConnection] = set()
         self._http = HttpHost(self, loop)
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
-        self._draining: asyncio.Future[None] | None = None  # done once all have ended
-        self._closing: asyncio.Task[None] | None = None
-        self._closers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()  # told of the end, so not cancelled
-        self._quiet: asyncio.Future[None] | None = None
+        self._shut = False
         self._closed = loop.create_future()
+        self._ending = Ending(self)
         self._opened = 0
         self._refused = 0
         self._addresses: tuple[Any, ...] = ()
@@ -101,8 +100,8 @@ class Server:
             error = None if task.cancelled() else task.exception()
             if error is not None and not self._awaited:
                 self._runtime.report(error, f"listening on {self._what}", fatal=True)
-        elif self.is_draining:
-            self._stop_listening()
+        elif self._ending.began:
+            self._ending.stop_listening()
 
     def __await__(self) -> Generator[Any, None, Server]:
         self._awaited = True
@@ -114,7 +113,7 @@ class Server:
         return await self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        await self.close()
+        await self.close_gracefully()
 
     # --- facts
 
@@ -139,12 +138,12 @@ class Server:
     @property
     def is_listening(self) -> bool:
         """Bound, and accepting."""
-        return bool(self._servers) and not self.is_draining
+        return bool(self._servers)
 
     @property
     def is_draining(self) -> bool:
         """It accepts nothing new and is not closed yet: behind `drain` or `close`."""
-        return (self._draining is not None or self._closing is not None) and not self._closed.done()
+        return self._ending.began and not self._closed.done()
 
     def stats(self) -> dict[str, int]:
         """Connections now and in all, handshakes under way and refused."""
@@ -175,66 +174,51 @@ class Server:
     def drain(self, timeout: float | None = None) -> asyncio.Future[bool]:
         """Accept nothing new, and leave what there is to end by itself; `close` is still the caller's.
 
-        The listening sockets close. Upgrades that are asked for on HTTP connections from before get 503 with
-        ``Retry-After``; other HTTP requests are answered, with ``Connection: close``. What it returns may be awaited
-        and need not be: ``True`` once the connections have ended and their callbacks and HTTP handlers too, ``False``
-        where *timeout* seconds were not enough, or `close` came meanwhile. An HTTP connection without a request is
-        nothing to wait for. May be called again. Raises ``ValueError`` for a negative timeout.
+        The listening sockets close, behind those who have connected already. Upgrades that are asked for on HTTP
+        connections from before get 503 with ``Retry-After``; other HTTP requests are answered, with
+        ``Connection: close``. What it returns may be awaited and need not be: ``True`` once the connections have
+        ended and their callbacks and HTTP handlers too, ``False`` where *timeout* seconds were not enough, or `close`
+        came meanwhile. An HTTP connection without a request is nothing to wait for. May be called again. Raises
+        ``ValueError`` for a negative timeout.
         """
-        _check_patience("timeout", timeout)
-        self._stop_accepting()
-        assert self._draining is not None
-        waiting = self._loop.create_task(_done_within(self._draining, timeout))
-        return self._runtime.hold(waiting)
+        check_patience("timeout", timeout)
+        self._ending.begin()
+        return self._runtime.hold(self._loop.create_task(self._ending.drained(timeout)), bounded=True)
 
-    def _stop_accepting(self) -> None:
-        if self._draining is not None:
-            return
-        self._draining = self._loop.create_future()
-        self._stop_listening()
-        self._http.drain()
-        self.look_quiet()
+    def close(
+        self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10, *, spread: float = 0
+    ) -> asyncio.Future[None]:
+        """Stop accepting, close every connection with *code*, and *grace* seconds from now abort the rest.
 
-    def _stop_listening(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers = []
+        With *spread*, in seconds, not all connections get their Close at once, but evenly over that time and in no
+        order, so that their clients do not all come back at once; until then they go on as before. HTTP requests are
+        answered within the grace, and callbacks may run on until it ends; then they are cancelled. Who has connected
+        and not shaken hands yet may do so for a second. Only the first call counts.
 
-    def _look_drained(self) -> None:
-        assert self._draining is not None
-        if not (self._connections or self._waiting or self._http.is_busy or self._draining.done()):
-            self._draining.set_result(None)
-
-    def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> asyncio.Future[None]:
-        """Stop accepting, close every connection with *code*, and after *grace* seconds abort the rest.
-
-        What it returns may be awaited and need not be. Raises ``ValueError`` for a code that may not be sent.
+        What it returns may be awaited and need not be. Raises ``ValueError`` for a code that may not be sent, and for
+        a spread longer than the grace.
         """
-        if isinstance(code, CloseReason):
-            code, reason = code
-        close_payload(code, reason)
-        _check_patience("grace", grace)
-        if (closer := asyncio.current_task(self._loop)) is not None:
-            self._closers.add(closer)
-        if self._closing is None:
-            if self._draining is not None:
-                self._draining.cancel()
-            self._closing = self._loop.create_task(self._close(code, reason, grace))
+        self._ending.close(HowToClose.checked(code, reason, grace, spread))
         return asyncio.shield(self._closed)
 
     async def wait_closed(self) -> None:
         """Return once it has closed and all its connections have ended."""
         await asyncio.shield(self._closed)
 
+    @property
+    def close_limit(self) -> float | None:
+        """For the runtime: seconds in which `close_gracefully` has ended."""
+        return self._app.how_to_close.grace
+
     async def close_gracefully(self) -> None:
-        """Close with 1001; for the runtime."""
-        await self.close()
+        """Close as the builder's `closing` says; for the runtime."""
+        self._ending.close(self._app.how_to_close)
+        await self.wait_closed()
 
     def abort(self) -> None:
         """End everything now."""
         if self._starting is not None:
             self._starting.cancel()
-        self._stop_listening()
         for handshake in list(self._waiting):
             handshake.abort()
         for connection in list(self._connections):
@@ -243,49 +227,15 @@ class Server:
         self._http.abort()
         self._finish()
 
-    async def _close(self, code: int, reason: str, grace: float | None) -> None:
-        deadline = None if grace is None else self._loop.time() + grace
-        if self._starting is not None and not self._starting.done():
-            await asyncio.wait({self._starting})
-        self._stop_accepting()
-        for handshake in list(self._waiting):
-            handshake.abort()
-        ends = self._http.shut(self._closers)
-        for connection in list(self._connections):
-            ends.append(asyncio.ensure_future(connection.close(code, reason)))
-        if ends:
-            _, late = await asyncio.wait(ends, timeout=grace)
-            if late:
-                for connection in self.connections:
-                    connection.terminate()
-                self._http.abort(self._closers)
-                await asyncio.wait(late)
-        if self._connections or self._http:
-            # Callbacks may run on; what holds the loop for them ends with the last one, or with the grace.
-            self._quiet = self._runtime.hold(self._loop.create_future())
-            if deadline is not None:
-                self._loop.call_at(deadline, self._cancel_callbacks)
-        self._finish()
-
-    def _cancel_callbacks(self) -> None:
-        for connection in list(self._connections):
-            connection._cancel_callbacks(self._closers)
-        self._end_quiet()
-
-    def _end_quiet(self) -> None:
-        if self._quiet is not None and not self._quiet.done():
-            self._quiet.set_result(None)
-
     def _finish(self) -> None:
-        if self._draining is None:
-            self._draining = self._loop.create_future()
-        self._draining.cancel()
-        self._stop_listening()
+        self._ending.stop_listening(now=True)
+        self._shut = True
         self._remove_file()
         self._handshaking.clear()
         self._http.clear()
         if not self._closed.done():
             self._closed.set_result(None)
+        self._ending.look()
         self._runtime.untrack(self)
 
     def refuse_upgrade(self, request: Request) -> Response:
@@ -301,29 +251,11 @@ class Server:
 
     def look_quiet(self) -> None:
         """Something has ended; from connections of both kinds."""
-        if self._draining is not None and not self._draining.done():
-            # A turn later: a handshake ends where its connection begins.
-            self._loop.call_soon(self._look_drained)
-        if not self._connections and not self._http:
-            self._end_quiet()
-
-
-def _check_patience(name: str, seconds: float | None) -> None:
-    """Zero is a time to wait here, unlike a limit's."""
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
-        raise TypeError(f"{name}={seconds!r} must be a number of seconds, or None to wait for ever")
-    if seconds is not None and not seconds >= 0:
-        raise ValueError(f"{name}={seconds!r} must be at least 0 seconds, or None to wait for ever")
+        self._ending.look()
 
 
 def _nothing() -> None:
     """No file to remove."""
-
-
-async def _done_within(future: asyncio.Future[None], seconds: float | None) -> bool:
-    """Whether it has come to its end."""
-    await asyncio.wait({future}, timeout=seconds)
-    return future.done() and not future.cancelled()
 
 
 def _too_slow(handshake: Hashable) -> None:
@@ -358,7 +290,7 @@ async def serve_socket(
     if ssl is None and available():
         return Listener(poller_of(server._loop), sock, lambda: ServerHandshake(server, False), backlog)
     return await server._loop.create_server(
-        lambda: ServerHandshake(server, ssl is not None),
+        _factory(server, ssl),
         sock=sock,
         backlog=backlog,
         start_serving=True,
@@ -377,12 +309,25 @@ async def bind_unix(
             return [await serve_socket(server, sock, ssl, backlog)]
         return [
             await server._loop.create_unix_server(
-                lambda: ServerHandshake(server, ssl is not None), sock=sock, backlog=backlog, **_tls(server, ssl)
+                _factory(server, ssl), sock=sock, backlog=backlog, **_tls(server, ssl)
             )
         ]
     except BaseException:
         sock.close()
         raise
+
+
+def _factory(server: Server, context: _ssl.SSLContext | None) -> Callable[[], ServerHandshake]:
+    """What the loop calls for a connection it has accepted, and with TLS before it has greeted."""
+    if context is None:
+        return lambda: ServerHandshake(server, False)
+
+    def greeted() -> ServerHandshake:
+        handshake = ServerHandshake(server, True)
+        server._greeting.add(handshake)
+        return handshake
+
+    return greeted
 
 
 def _tls(server: Server, context: _ssl.SSLContext | None) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import ssl as _ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+from .codes import CloseReason
 from .config import HttpConfig, check, check_config, check_port, check_seconds, check_size
+from .ending import HowToClose
 from .extensions.base import ExtensionOffer
 from .health import Health, check_table
 from .http.exchange import Endpoint
@@ -157,6 +159,16 @@ class ServerMethods:
         self._server.http_timeout = check_seconds("timeout", seconds)
         return self
 
+    def closing(
+        self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10, *, spread: float = 0
+    ) -> Self:
+        """How the server closes where nobody calls `Server.close`: at a signal, at the end of ``async with`` or `run`.
+
+        All is as in `Server.close`, which does not look here. Raises ``ValueError`` for what that refuses.
+        """
+        self._server.how_to_close = HowToClose.checked(code, reason, grace, spread)
+        return self
+
     def max_body_size(self, size: int | None) -> Self:
         """Bytes of a request's body, 1 MiB; beyond it 413. For all routes that set none of their own."""
         server = self._server
@@ -284,6 +296,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.not_found_hook: Callable[[Request], Any] | None = None
         self.exception_hook: Callable[[Request, Exception], Any] | None = None
         self.http_timeout = self.config.timeout
+        self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size
         self.ssl_context: _ssl.SSLContext | None = None
         self.allowed_origins: tuple[str, ...] | None = None

@@ -11,9 +11,28 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["bound", "bound_unix", "keep_alive", "no_delay", "remove_unix"]
+__all__ = ["adopt", "bound", "bound_unix", "is_inherited", "keep_alive", "no_delay", "remove_unix"]
 
 _PORT_TRIES = 16
+
+#: The listening sockets that this process has been given by another one, which has them too.
+_inherited: dict[int, socket.socket] = {}
+
+
+def adopt(fd: int) -> socket.socket:
+    """The socket of a descriptor that was handed over; the same object each time. ``OSError`` where there is none."""
+    sock = _inherited.get(fd)
+    if sock is None or sock.fileno() != fd:
+        sock = socket.socket(fileno=fd)
+        os.set_inheritable(fd, False)
+        _inherited[fd] = sock
+    return sock
+
+
+def is_inherited(sock: Any) -> bool:
+    """Whether another process has this listening socket too: one accepts what another leaves in its queue."""
+    fd: int = sock.fileno()
+    return fd >= 0 and fd in _inherited and _inherited[fd].fileno() == fd
 
 
 async def bound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,10 @@ class _ThreadSafe:
         self._target = target
         self._runtime = runtime_of(loop)
 
-    def _submit(self, call: Callable[..., Any], *args: Any) -> Handle[Any]:
+    def _submit(self, call: Callable[..., Any], *args: Any, **options: Any) -> Handle[Any]:
+        what = f"{call.__name__} of {self._target!r}"
         # Batched: the runtime wakes its loop once for all that come before it turns.
-        return self._runtime.submit(call, *args, what=f"{call.__name__} of {self._target!r}")
+        return self._runtime.submit(functools.partial(call, **options) if options else call, *args, what=what)
 
     def __repr__(self) -> str:
         return f"<threadsafe {self._target!r}>"
@@ -190,9 +192,11 @@ class ThreadSafeServer(_ThreadSafe):
         """See `Server.drain`."""
         return self._submit(self._target.drain, timeout)
 
-    def close(self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10) -> Handle[None]:
+    def close(
+        self, code: int | CloseReason = 1001, reason: str = "", grace: float | None = 10, *, spread: float = 0
+    ) -> Handle[None]:
         """See `Server.close`."""
-        return self._submit(self._target.close, code, reason, grace)
+        return self._submit(self._target.close, code, reason, grace, spread=spread)
 
     def wait_closed(self) -> Handle[None]:
         """See `Server.wait_closed`."""

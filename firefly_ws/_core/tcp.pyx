@@ -25,10 +25,13 @@ from cpython.bytes cimport PyBytes_AS_STRING
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
     object PyBytes_FromStringAndSize(const char* data, Py_ssize_t size)
 
 cdef enum:
     ACCEPTED = 64   # of one batch: those who are connected already come first
+    QUEUE = 65536   # the longest that Linux keeps
     PAUSE = 1       # seconds without accepting where it fails
     DEFAULT_HIGH = 65536
 
@@ -372,6 +375,23 @@ cdef class Listener(Watched):
     def sockets(self):
         """The listening socket, as a tuple; empty once closed."""
         return () if self.sock is None else (self.sock,)
+
+    def take_queue(self):
+        """Accept those who wait: the system would reset them where the socket closes."""
+        cdef char host[16]
+        cdef int port = -1
+        cdef int fd, _
+        PyContext_Enter(self.context)
+        try:
+            for _ in range(QUEUE):
+                if self.fd < 0:
+                    return
+                fd = sys_accept(self.fd, host, &port)
+                if fd < 0:
+                    return
+                self.accept(fd, None if port < 0 else ((<char*>host).decode("ascii"), port))
+        finally:
+            PyContext_Exit(self.context)
 
     def close(self):
         """Stop accepting."""

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from peers import LIMIT, Peer, RawServer
 
-from firefly_ws import Server, WebSocketConnection, http_client, http_server
+from firefly_ws import Server, WebSocketConnection, ending, http_client, http_server
 from firefly_ws.per_loop import runtime_of
 
 
@@ -38,6 +38,14 @@ def _quick_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_moments() -> Iterator[None]:
+    """What a test has left half open is not waited for at the end of its server."""
+    moment, ending.MOMENT = ending.MOMENT, 0.05
+    yield
+    ending.MOMENT = moment
 
 
 @pytest.fixture(scope="session")

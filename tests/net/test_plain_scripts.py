@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from script import Script, Start, scripts
-from support import raw_client, soon, upgrade
+from support import TEXT, close_frame, frame, raw_client, soon, upgrade
 
 BEGIN = """
 import asyncio, os, signal, sys, threading, time
@@ -254,6 +254,30 @@ async def test_a_signal_ends_a_run_and_its_clients_get_1001(start: Start, number
     """)
     code, said, errors = await closed_with(script, number)
     assert (code, said[1:], errors) == (0, ["main has seen the end", "behind run"], "")
+
+
+async def test_a_signal_gives_callbacks_the_rest_of_the_grace(start: Start) -> None:
+    script = start("""
+        from firefly_ws import per_loop
+        per_loop.CALLBACK_GRACE = 0.02
+        async def save(text, connection):
+            await asyncio.sleep(0.1)
+            say("saved")
+        async def main():
+            server = await http_server().websocket("/").on_text(save).closing(1012).listen("127.0.0.1", 0)
+            say("port", server.port)
+        run(main)
+    """)
+    line = await asyncio.to_thread(next_line, script, "port ")
+    async with raw_client(int(line.removeprefix("port "))) as peer:
+        peer.send(upgrade(), frame(TEXT, "this"))
+        assert (await peer.head()).status == 101
+        script.signal(signal.SIGTERM)
+        assert await peer.frame() == (0x88, b"\x03\xf4")
+        peer.send(close_frame(1012))
+        code, said, errors = await soon(asyncio.to_thread(script.end))
+    assert (code, said[1:]) == (0, ["saved"])
+    assert errors == "callbacks are still running; they have the rest of the server's grace to end\n"
 
 
 async def test_a_signal_while_the_main_thread_waits_for_a_handle(start: Start) -> None:

@@ -96,7 +96,7 @@ def test_the_defaults_of_listen_close_and_reading() -> None:
     }  # fmt: skip
     close = inspect.signature(Server.close).parameters
     assert {name: one.default for name, one in close.items() if name != "self"} == {
-        "code": 1001, "reason": "", "grace": 10,
+        "code": 1001, "reason": "", "grace": 10, "spread": 0,
     }  # fmt: skip
     assert inspect.signature(HttpServer.__init__).parameters["config"].default is None
     assert inspect.signature(HttpClient.__init__).parameters["config"].default is None
