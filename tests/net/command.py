@@ -1,8 +1,10 @@
-"""The command `firefly-ws` in a process of its own, begun as a user begins it; knows no test."""
+"""The command `firefly-ws` in a process of its own, begun as a user begins it, or inside this one; knows no test."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -10,8 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import firefly_ws
+from firefly_ws.cli import main
 
 LIMIT = 30.0  # seconds, for a whole run
 # A test run that is itself a background job of a shell hands down an ignored SIGINT.
@@ -25,14 +31,14 @@ runpy.run_module("firefly_ws", run_name="__main__", alter_sys=True)
 class Command:
     """A running `python -m firefly_ws`; killed when it lives longer than ``LIMIT``."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", BEGIN, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(firefly_ws.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(firefly_ws.__file__).parents[1]), **environment},
         )
         self.timer = threading.Timer(LIMIT, self.process.kill)
         self.timer.start()
@@ -43,6 +49,54 @@ class Command:
         self.timer.cancel()
         self.timer.join()
         return self.process.returncode, said, errors
+
+
+class Inside:
+    """The command in this process: its exit code, stdout, stderr; argparse's own exits too."""
+
+    def __init__(self, capfd: Any, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self._capfd = capfd
+        self._monkeypatch = monkeypatch
+        self._input = directory / "input"
+
+    def __call__(self, *arguments: str, typed: bytes | str = "") -> tuple[int, str, str]:
+        """Run it with *typed* as its standard input."""
+        self._input.write_bytes(typed.encode() if isinstance(typed, str) else typed)
+        with self._input.open() as stdin, self._monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            try:
+                code = main(arguments)
+            except SystemExit as left:
+                code = left.code  # type: ignore[assignment]
+        said, errors = self._capfd.readouterr()
+        return code, said, errors
+
+
+@pytest.fixture
+def inside(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inside:
+    """The command without the time it takes to begin a process."""
+    return Inside(capfd, monkeypatch, tmp_path)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """*app*, a builder, served by a loop in a thread of its own; gives the URL."""
+    listening: queue.SimpleQueue[tuple[int, Any, asyncio.Event]] = queue.SimpleQueue()
+
+    async def serve() -> None:
+        async with app.listen("127.0.0.1", 0) as server:
+            over = asyncio.Event()
+            listening.put((server.port, asyncio.get_running_loop(), over))
+            await over.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    port, loop, over = listening.get(timeout=LIMIT)
+    try:
+        yield f"ws://127.0.0.1:{port}/"
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
 
 
 class Echo(Command):

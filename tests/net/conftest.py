@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from command import inside  # noqa: F401
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

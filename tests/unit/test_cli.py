@@ -45,6 +45,16 @@ def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
         (["echo", "--port", "http"], "argument --port: 'http' must be a number from 0 to 65535"),
         (["echo", "--key", "server.key"], "--key server.key is of no use without --cert FILE"),
         (["echo", "more"], "unrecognized arguments: more"),
+        (["connect"], "the following arguments are required: URL"),
+        (["connect", "http://u:secret@host/"], "url 'http://***@host/' must begin with ws:// or wss://"),
+        (["connect", "ws://h/", "--insecure"], "--insecure is of no use for ws://"),
+        (["connect", "wss://h/", "--cacert", "/nowhere"], "--cacert /nowhere: No such file"),
+        (["connect", "wss://h/", "--cacert", __file__], "--cacert "),
+        (["connect", "ws://h/", "-H", "Authorization: secret\nX: y"], "its value cannot be sent"),
+        (["connect", "ws://h/", "-H", "Upgrade: secret"], "-H 'Upgrade': header 'Upgrade' belongs to the handshake"),
+        (["connect", "ws://h/", "--proxy", "ftp://u:secret@p"], "proxy 'ftp://***@p' must begin with"),
+        (["connect", "ws://h/", "--subprotocol", "a b"], "a b"),
+        (["connect", "ws://h/", "--ping", "0"], "argument --ping: '0' must be a number of seconds, above 0"),
     ],
 )
 def test_what_is_no_command_gets_the_usage_and_2(
@@ -56,6 +66,7 @@ def test_what_is_no_command_gets_the_usage_and_2(
     error = capsys.readouterr().err
     assert said in error
     assert error.startswith("usage: firefly-ws")
+    assert "secret" not in error
     assert not run
 
 
@@ -83,6 +94,24 @@ def test_tls_without_cryptography_names_what_to_install(
     assert "pip install firefly-ws[tls]" in line
     assert "cryptography>=43" in PROJECT["project"]["optional-dependencies"]["tls"]
     assert not run
+
+
+def test_a_prompt_without_its_packages_names_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("prompt_toolkit", "rich"):
+        with monkeypatch.context() as patch:
+            for name in [name for name in sys.modules if name.startswith((package, "firefly_ws.cli.talking"))]:
+                patch.delitem(sys.modules, name)
+            patch.setitem(sys.modules, package, None)
+            patch.setattr(sys.stdin, "isatty", lambda: True)
+            patch.setattr(sys.stdout, "isatty", lambda: True)
+            assert cli.main(["connect", "ws://127.0.0.1:1/"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"package {package}" in line
+        assert "pip install 'firefly-ws[cli]'" in line
+        extra = PROJECT["project"]["optional-dependencies"]["cli"]
+        assert any(one.startswith(package.replace("_", "-")) for one in extra)
 
 
 def test_where_it_cannot_listen_is_one_line(
