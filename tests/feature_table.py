@@ -7,6 +7,7 @@ A test names what it proves at the end of the line of its `def`: `async def test
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections import defaultdict
@@ -97,6 +98,7 @@ def marks(text: str) -> Iterator[tuple[str, str]]:
                         yield row, node.name
 
 
+@functools.cache
 def proofs() -> dict[str, dict[str, list[str]]]:
     """Row to file to the names of tests."""
     found: dict[str, dict[str, list[str]]] = {row: defaultdict(list) for row in ROWS}

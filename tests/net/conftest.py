@@ -28,8 +28,16 @@ from firefly_ws.per_loop import runtime_of
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every async test here runs on both."""
+    """Every async test here runs on both; `@once` of `script` is for what runs in another process."""
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """TLS comes from the loop: uvloop's is asked by default, asyncio's with what is slow."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if params.get("net") == "tls" and asyncio.new_event_loop in params.values():
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

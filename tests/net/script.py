@@ -30,6 +30,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+# For a test of what runs in a process, and so on a loop, of its own.
+once = pytest.mark.asyncio(loop_factories=["uvloop"])
 both_signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 import pytest
 from command import Command, Echo, echoing
 from http_support import answer, request
-from script import both_signals
+from script import both_signals, once
 from support import (
     BINARY,
     CLOSE,
@@ -37,6 +37,7 @@ async def connected(peer: RawPeer, **fields: str) -> dict[str, str]:
     return head.headers
 
 
+@once
 async def test_text_and_binary_come_back_and_fragments_as_one() -> None:  # W2
     with echoing() as echo:
         assert echo.said == [
@@ -56,6 +57,7 @@ async def test_text_and_binary_come_back_and_fragments_as_one() -> None:  # W2
         assert echo.stop() == (0, "", "")
 
 
+@once
 async def test_the_page_is_on_the_same_port_and_holds_all_it_needs() -> None:  # W2, W3
     with echoing() as echo:
         async with raw_client(echo.port) as peer:
@@ -69,6 +71,7 @@ async def test_the_page_is_on_the_same_port_and_holds_all_it_needs() -> None:  #
         assert echo.stop() == (0, "", "")
 
 
+@once
 async def test_every_origin_may_connect_and_the_first_subprotocol_is_taken() -> None:  # W2
     with echoing() as echo:
         for origin in ("https://elsewhere.example", "null"):
@@ -79,6 +82,7 @@ async def test_every_origin_may_connect_and_the_first_subprotocol_is_taken() -> 
             assert "sec-websocket-protocol" not in await connected(peer)
 
 
+@once
 async def test_a_message_as_large_as_allowed_comes_back() -> None:
     limit = echo_module.MESSAGE_LIMIT
     with echoing() as echo:
@@ -91,6 +95,7 @@ async def test_a_message_as_large_as_allowed_comes_back() -> None:
 
 
 @both_signals
+@once
 async def test_a_signal_ends_it_with_0_and_its_connections_with_1001(number: int) -> None:  # W2
     with echoing() as echo:
         async with raw_client(echo.port) as peer:
@@ -112,6 +117,7 @@ def test_a_port_that_is_taken_is_one_line_and_1() -> None:  # W2
     )
 
 
+@once
 async def test_tls_makes_a_certificate_that_a_client_can_trust() -> None:  # W2
     with echoing("--tls") as echo:
         assert echo.page == f"https://127.0.0.1:{echo.port}/"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from every import for_each
 from http_support import answer, request, serving
 from support import (
     nothing_leaks,  # noqa: F401
@@ -50,7 +51,7 @@ async def client(root: Path, nothing_leaks: None) -> AsyncIterator[httpx.AsyncCl
         yield client
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "body", "kind"),
     [
         ("/files/", b"<p>home", "text/html; charset=utf-8"),
@@ -80,7 +81,7 @@ async def test_a_directory_without_its_slash_is_redirected(client: httpx.AsyncCl
     assert (await client.get("/files/index.html/")).status_code == 404
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "%2E%2E%2Fsecret.txt", ".%2e/secret.txt",
@@ -113,7 +114,7 @@ async def test_what_has_not_changed_is_not_sent_again(client: httpx.AsyncClient,
     assert (await client.get(path, headers={"If-None-Match": tag})).content == b"new"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("asked", "start", "end"),
     [
         ("bytes=0-0", 0, 1), ("bytes=5-9", 5, 10), ("bytes=100-", 100, len(BIG)), ("bytes=-7", len(BIG) - 7, len(BIG)),
