@@ -215,9 +215,8 @@ cdef class Guard(Watch):
             if silence >= self.asked_behind + limits.ping_timeout:
                 connection.give_up(PingTimeout(silence, limits.ping_interval + limits.ping_timeout))
                 return INFINITY
-            due = min(due, now + self.asked_behind + limits.ping_timeout - silence)
-            if limits.ping_timeout == INFINITY:
-                due = min(due, now + self.asked_behind + limits.ping_interval - silence)
+            # An answer calls nobody: whether silence has come again is seen no later than an interval from here.
+            due = min(due, now + min(self.asked_behind + limits.ping_timeout - silence, limits.ping_interval))
         return due
 
     cdef int ask(self, double now, double silence) except -1:

@@ -122,6 +122,25 @@ async def test_an_answer_begins_the_silence_anew_and_gives_the_latency() -> None
     assert peer.connection.is_open
 
 
+async def test_pings_go_as_often_as_the_interval_says_however_long_an_answer_may_take() -> None:
+    for ping_timeout in (1, 20, 300, None):
+        peer = Peer(limits={"ping_interval": 5, "ping_timeout": ping_timeout})
+        for number in range(1, 11):
+            await wait(5.1)
+            assert len(pings(peer)) == number, f"ping_timeout={ping_timeout}"
+            peer.send(PONG, pings(peer)[-1])
+        peer.lose()
+
+
+async def test_an_unanswered_ping_is_not_repeated_within_its_timeout() -> None:
+    peer = Peer(limits={"ping_interval": 5, "ping_timeout": 20})
+    await wait(24.9)
+    assert len(pings(peer)) == 1
+    assert peer.connection.is_open
+    await wait(0.2)
+    assert not peer.connection.is_open
+
+
 async def test_no_two_pings_have_the_same_payload() -> None:
     peer = Peer(limits=ASKING)
     for _ in range(20):
