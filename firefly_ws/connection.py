@@ -231,10 +231,11 @@ class WebSocketConnection(Receiving):
 
     @property
     def stats(self) -> dict[str, int]:
-        """Messages and bytes in both directions, and what waits to be sent."""
+        """Messages and bytes in both directions, what a slow peer was not sent, and what waits to be sent."""
         return {
             "messages_received": self.messages_received,
             "messages_sent": self.messages_sent,
+            "messages_dropped": self.messages_dropped,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
             "bytes_discarded": self.discarded,

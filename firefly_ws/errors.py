@@ -9,6 +9,7 @@
      │  └ ConnectionClosedError                      with anything else
      ├ ProtocolError                                 the peer broke a rule; has the close code
      │  ├ FrameTooBig, MessageTooBig                 1009
+     │  ├ RateExceeded                               1008
      │  └ InvalidPayload                             1007
      ├ PingTimeout                                   the peer was silent for too long, and did not answer a Ping
      ├ ReadTimeout                                   the peer was silent for too long
@@ -39,6 +40,7 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "QueueOverflow",
+    "RateExceeded",
     "ReadTimeout",
     "WebSocketConnectionException",
     "WebSocketException",
@@ -168,6 +170,20 @@ class MessageTooBig(_TooBig):
         super().__init__(size, limit, "a message", option)
 
 
+class RateExceeded(ProtocolError):
+    """The peer sent faster than allowed: ``limit`` (a second) and ``burst`` (seconds), ``option`` the limit's setter."""
+
+    def __init__(self, limit: float, burst: float, option: str) -> None:
+        self.limit = limit
+        self.burst = burst
+        self.option = option
+        what = "messages" if option == "max_message_rate" else "bytes"
+        super().__init__(
+            f"more {what} than {option}={limit:g} a second for {burst:g} s; raise it with .{option}({what})",
+            CloseCode.POLICY_VIOLATION,
+        )
+
+
 class InvalidPayload(ProtocolError):
     """Text that is no UTF-8, or data that does not inflate (RFC 6455 §8.1, RFC 7692 §7.2.2)."""
 
@@ -207,18 +223,22 @@ class WriteTimeout(WebSocketException):
 
 
 class QueueOverflow(WebSocketException):
-    """A send would take what waits above the limit: ``size`` and ``limit`` in bytes.
+    """A send would take what waits above the limit: ``size`` and ``limit`` in bytes, for a Ping their number.
 
-    Nothing of the refused message was queued, and nothing queued before it is lost.
+    Nothing of the refused message was queued, and nothing queued before it is lost. ``option`` is the limit's setter.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, option: str = "max_write_buffer") -> None:
         self.size = size
         self.limit = limit
-        super().__init__(
-            f"{size} bytes would be waiting to be sent, more than max_write_buffer={limit}; "
-            "await what send() returns, or raise it with .max_write_buffer(bytes)"
-        )
+        self.option = option
+        if option == "max_write_buffer":
+            text = f"{size} bytes would be waiting to be sent, more than {option}={limit}"
+            help_ = f"await what send() returns, or raise it with .{option}(bytes)"
+        else:
+            text = f"{size} pings would be waiting for their pong, more than {option}={limit}"
+            help_ = f"await what ping() returns, or raise it with .{option}(number)"
+        super().__init__(f"{text}; {help_}")
 
 
 class ConverterNotFound(WebSocketException):

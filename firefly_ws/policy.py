@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,13 @@ _SIZES = (
     "max_header_size",
     "compression_threshold",
 )
-_COUNTS = ("max_fragments", "max_header_count")
+_COUNTS = ("max_fragments", "max_header_count", "max_pending_pings")
 _WATER = ("write_high_water", "write_low_water")
+_RATES = ("max_message_rate", "max_byte_rate", "rate_burst")
+_CHOICES = {
+    "over_rate": ("close", "pause"),
+    "slow_consumer": ("wait", "close", "drop_oldest", "latest"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,8 +80,20 @@ class WebSocketPolicy:
     """Drained below it, they go on."""
     max_write_buffer: int | None = 16 * MIB
     """Above it a send raises `QueueOverflow`."""
+    slow_consumer: str = "wait"
+    """A peer that reads too slowly: ``wait`` for it, ``close`` with 1013, ``drop_oldest``, keep the ``latest`` of a key."""
+    max_pending_pings: int | None = 64
+    """Pings of `ping` whose Pong has not come; above it `ping` raises `QueueOverflow`."""
     max_queue: tuple[int | None, int | None] = (64, MIB)
     """Messages waiting for a callback or a reader: their number and their bytes; reading pauses beyond."""
+    max_message_rate: float | None = None
+    """Messages, Pings and Pongs of the peer, a second on average."""
+    max_byte_rate: float | None = None
+    """Bytes of its frames as on the wire, a second on average."""
+    rate_burst: float = 5.0
+    """How many seconds' worth of both may come at once."""
+    over_rate: str = "close"
+    """What a peer above a rate gets: ``close`` with 1008, or a ``pause`` of reading until it is below it."""
     max_header_size: int | None = 16 * KIB
     """The whole head of a handshake, first line included."""
     max_header_count: int | None = 128
@@ -92,6 +110,10 @@ class WebSocketPolicy:
             _check(name, getattr(self, name), (int,), 1, "", optional=True)
         for name in _WATER:
             _check(name, getattr(self, name), (int,), 0, "bytes", optional=False)
+        for name in _RATES:
+            _check_rate(name, getattr(self, name), optional=name != "rate_burst")
+        for name, allowed in _CHOICES.items():
+            _check_choice(name, getattr(self, name), allowed)
         if self.write_low_water > self.write_high_water:
             raise ValueError(
                 f"write_low_water={self.write_low_water} is above write_high_water={self.write_high_water}; "
@@ -128,6 +150,23 @@ def _check(
         raise TypeError(f"{name}={value!r} must be a number, {allowed}")
     if not value >= least:  # type: ignore[operator]  # NaN fails here too
         raise ValueError(f"{name}={value!r} must be {allowed}")
+
+
+def _check_rate(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    unit = "seconds" if name == "rate_burst" else "a second"
+    allowed = f"more than 0 {unit}{', or None for no limit' if optional else ''}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}={value!r} must be a number, {allowed}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}={value!r} must be {allowed}")
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(f"{name}={value!r} must be {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}")
 
 
 def _queue(value: object) -> tuple[int | None, int | None]:

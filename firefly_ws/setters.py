@@ -84,9 +84,38 @@ class PolicySetters:
         """Bytes above which a send raises `QueueOverflow`."""
         return self._set("max_write_buffer", size)
 
+    def slow_consumer(self, how: str) -> Self:
+        """What becomes of sends to a peer that reads too slowly.
+
+        ``"wait"``: nothing is lost, the sender may wait; ``"close"``: beyond ``max_write_buffer`` the connection
+        closes with 1013; ``"drop_oldest"``: above ``write_high_water`` the oldest messages that have not left are
+        dropped; ``"latest"``: ``send_latest(data, key)`` replaces the message of that key that has not left.
+        """
+        return self._set("slow_consumer", how)
+
+    def max_pending_pings(self, number: int | None) -> Self:
+        """Pings whose Pong has not come, above which ``ping`` raises `QueueOverflow`."""
+        return self._set("max_pending_pings", number)
+
     def max_queue(self, messages: int | tuple[int | None, int | None] | None) -> Self:
         """Messages waiting for a callback: their number, or (number, bytes)."""
         return self._set("max_queue", messages)
+
+    def max_message_rate(self, number: float | None) -> Self:
+        """Messages, Pings and Pongs that a peer may send a second, on average."""
+        return self._set("max_message_rate", number)
+
+    def max_byte_rate(self, size: float | None) -> Self:
+        """Bytes as on the wire that a peer may send a second, on average."""
+        return self._set("max_byte_rate", size)
+
+    def rate_burst(self, seconds: float) -> Self:
+        """How many seconds' worth of the two rates may come at once."""
+        return self._set("rate_burst", seconds)
+
+    def over_rate(self, how: str) -> Self:
+        """Above a rate: ``"close"`` with 1008, or ``"pause"`` reading until the peer is below it."""
+        return self._set("over_rate", how)
 
     def max_header_size(self, size: int | None) -> Self:
         """Bytes of the handshake's head. On a server it is the server's that counts: the route is not known yet."""

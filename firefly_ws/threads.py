@@ -52,6 +52,10 @@ class ThreadSafeConnection(_ThreadSafe):
 
     send_binary = send_data
 
+    def send_latest(self, data: Any, key: Any) -> Handle[None]:
+        """See `WebSocketConnection.send_latest`."""
+        return self._submit(self._target.send_latest, data, key)
+
     def send_frame(self, frame: Any) -> Handle[Any]:
         """See `WebSocketConnection.send_frame`."""
         return self._submit(self._target.send_frame, frame)

@@ -1,5 +1,6 @@
 """How a connection closes."""
 
+from .meter cimport Meter
 from .sending cimport Sender
 from .steps cimport Wait
 
@@ -29,6 +30,7 @@ cdef class Closing(Sender):
     cdef object transport
     cdef object close_timeout        # seconds or None
     cdef object timer                # of the closing
+    cdef Meter meter                 # of a policy with a rate; None: there is none
     cdef bytes close_payload         # what to answer to the peer's Close
     cdef readonly object error       # what ended it, other than a Close
     cdef Wait closed                 # resolves at the end of TCP

@@ -12,6 +12,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
     OPEN        a rule is broken             (behind the messages before it) send Close, CLOSING, linger
     OPEN        an extension failed          the same, with 1011
     OPEN        a callback raised            as close(1011)
+    OPEN        a peer reads too slowly      as close(1013), where the policy says so
     CLOSING     the peer's Close came        server: close TCP, client: await EOF
     CLOSING     EOF came                     close TCP
     CLOSING     close_timeout                abort
@@ -32,11 +33,13 @@ import logging
 from ..codes import CloseCode, CloseReason
 from .frames import close_payload
 from ..errors import ProtocolError
+from ..seldom import seldom
 
 # Of closes without words, by code: nearly all of them, and making a named tuple is a call of Python.
 cdef dict _bare_reasons = {}
 
 cdef object _log = logging.getLogger("firefly_ws")
+cdef int _INFO = logging.INFO
 
 
 cdef class Closing(Sender):
@@ -110,6 +113,8 @@ cdef class Closing(Sender):
         if self.stream is not None:
             self.stream.cut(self.closed_error("send"))
         if not self.lost:
+            if self.backlog is not None:
+                self.backlog.commit()
             self.outbox.put(0x88, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
             self.outbox.flush()
         if self.terminal != NOTHING:
@@ -124,6 +129,14 @@ cdef class Closing(Sender):
         if self.ending != ENDED_TCP:
             self.start_timer()
         return 0
+
+    cdef int close_slow(self, Py_ssize_t total) except -1:
+        """Too much waits for a peer that does not read: close, behind all that was sent before."""
+        text = f"too slow: {total} bytes would wait, more than max_write_buffer={self.max_write}"
+        seldom("slow_consumer", _INFO, "%r: %s", self, text)
+        self.forget()
+        return self.send_close(close_payload(CloseCode.TRY_AGAIN_LATER, text),
+                               CloseReason(CloseCode.TRY_AGAIN_LATER, text))
 
     cdef object send_raw_close(self, Frame frame):
         """A Close as the user has made it; from here on all goes as behind any other."""
@@ -253,12 +266,17 @@ cdef class Closing(Sender):
         elif self.terminal == NOTHING or self.terminal == EOF_CAME:
             self.terminal = RULE_BROKEN
             self.error = error
-            _log.debug("%r: %s", self, error)
+            if isinstance(error, ProtocolError) and error.code in (1008, 1009):
+                seldom(type(error).__name__, _INFO, "%r: closed for a limit: %s", self, error)
+            else:
+                _log.debug("%r: %s", self, error)
         return 0
 
     cdef int eof(self) except -1:
         """The peer has ended its side of TCP; what came before it may still wait to be parsed."""
         self.at_eof = True
+        if self.meter is not None:
+            self.meter.release()
         if self._state == CLOSING:
             if self.terminal == NOTHING:
                 self.terminal = EOF_CAME
@@ -277,6 +295,8 @@ cdef class Closing(Sender):
         return 0
 
     cdef int set_reading(self, bint on) except -1:
+        if self.meter is not None:
+            self.meter.reading(on)
         if self.transport is not None and self.ending != ENDED_TCP:
             if on:
                 self.transport.resume_reading()

@@ -1,13 +1,15 @@
 # cython: language_level=3
 """The connection: its beginning, the errors of callbacks, its last callbacks. One class for both ends."""
 
+from .backlog cimport Backlog
 from .chain cimport Chain, ChainIn, ChainOut
 from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING
 from .deflate cimport Deflate
 from .delivery cimport CROWDED, DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap
 from .inbox cimport Inbox
 from .keepalive cimport Kept
-from .limits cimport Limits
+from .limits cimport CLOSE, DROP_OLDEST, Limits
+from .meter cimport Meter
 from .messages cimport Messages, MessageSink
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink, Parser
@@ -80,6 +82,8 @@ cdef class Connection(Kept):
             sink = ChainIn(self.messages, self, chain)
         if callbacks.frame is not None:
             sink = FrameTap(sink, self)
+        if limits.metered:
+            sink = self.meter = Meter(sink, self, limits)
         parser = Parser.__new__(Parser)
         parser.sink = sink
         parser.expect_masked = not is_client
@@ -92,6 +96,12 @@ cdef class Connection(Kept):
         self.high_water = limits.high_water
         self.low_water = limits.low_water
         self.max_write = limits.max_write
+        self.max_pings = limits.pings
+        if limits.slow:
+            self.impatient = limits.slow == CLOSE
+            if not self.impatient:
+                self.backlog = Backlog(self, limits.slow == DROP_OLDEST)
+                self.at_once = 0
         self.close_timeout = limits.close_timeout
         self.reading = True
         _made += 1
@@ -211,6 +221,10 @@ cdef class Connection(Kept):
             return 0
         self.lost = True
         self.over = monotonic()
+        if self.meter is not None:
+            self.meter.release()
+        if self.backlog is not None:
+            self.backlog.clear()
         self._state = CLOSED
         self.outbox.detach()
         self.transport = None

@@ -28,6 +28,8 @@ cdef enum Hold:
     BUSY = 7       # PENDING | DRAINING | PAUSED
     FULL = 64      # the inbox is at its bound
     CROWDED = 128  # so many callbacks for Pings, Pongs and frames have not ended
+    THROTTLED = 256  # the peer has sent faster than its policy allows
+    STOPPED = 448  # FULL | CROWDED | THROTTLED: nothing is read, but what has come is delivered
 
 
 cdef class Delivery(MessageSink):

@@ -70,7 +70,7 @@ cdef class Delivery(MessageSink):
         if self.hold & DEAD:
             self.discarded += size
             return 0
-        if self.rest is not None or self.inside or self.hold & (PAUSED | FULL | CROWDED):
+        if self.rest is not None or self.inside or self.hold & (PAUSED | STOPPED):
             # A transport may deliver once more behind pause_reading, and bytes may have come with the handshake.
             owner = owner or PyBytes_FromStringAndSize(<const char*>data, size)
             self.rest = owner if self.rest is None else self.rest[self.rest_start:] + owner
@@ -158,9 +158,9 @@ cdef class Delivery(MessageSink):
         return self.hold & PAUSED != 0 or self.full() or self.work <= 0
 
     cdef bint full(self) noexcept:
-        if not self.hold & (QUEUED | FULL | CROWDED):
+        if not self.hold & (QUEUED | STOPPED):
             return False
-        if self.hold & (FULL | CROWDED):
+        if self.hold & STOPPED:
             return True
         return (self.max_messages >= 0 and len(self.queue) >= self.max_messages
                 or self.max_bytes >= 0 and self.queue_bytes >= self.max_bytes)
@@ -330,7 +330,7 @@ cdef class Delivery(MessageSink):
             self.discarded += self.queue_bytes
             self.queue = None
             self.queue_bytes = 0
-        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING | FULL | CROWDED) | ENDED
+        self.hold = self.hold & ~(QUEUED | PAUSED | DRAINING | STOPPED) | ENDED
         return 0
 
     cdef int cork(self) except -1:

@@ -22,7 +22,6 @@ import zlib
 from collections import deque
 
 from .done import DONE
-from ..errors import QueueOverflow
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -65,6 +64,8 @@ cdef class Stream:
         if sender._state != OPEN:
             raise sender.closed_error("send_stream")
         if sender.stream is None:
+            if sender.backlog is not None:
+                sender.backlog.commit()
             sender.stream = self
             sender.at_once = 0
             return sender.drained
@@ -221,7 +222,7 @@ cdef class Stream:
 
     # ---- what waits behind it ------------------------------------------------------------------------------------
 
-    def hold(self, int opcode, data):
+    def hold(self, int opcode, data, key=None):
         """Keep a message (str or bytes) until this one has ended; resolves as its send would."""
         cdef Sender sender = self.sender
         cdef Py_ssize_t size
@@ -232,9 +233,9 @@ cdef class Stream:
             size = len(<bytes>data)
         total = sender.outbox.buffered() + self.held_bytes + size
         if 0 <= sender.max_write < total:
-            raise QueueOverflow(total, sender.max_write)
+            sender.overflows(total)
         wait = Wait(sender.loop)
-        self.held.append((opcode, data, wait))
+        self.held.append((opcode, data if key is None else (data, key), wait))
         self.held_bytes += size
         if self.held_bytes > sender.high_water and (
                 sender.delivering or (sender.pending is not None and asyncio.current_task() is sender.pending)):
@@ -276,7 +277,7 @@ cdef class Stream:
         cdef list sent = []
         held, self.held = self.held, None
         sender.stream = None
-        sender.at_once = sender.thread
+        sender.at_once = sender.thread if sender.backlog is None else 0
         # They have been accepted: what the stream itself has put into the outbox does not refuse them now.
         sender.max_write = -1
         try:
@@ -288,6 +289,8 @@ cdef class Stream:
                         continue
                     following.held = held
                     following.held_bytes = self.held_bytes
+                    if sender.backlog is not None:
+                        sender.backlog.commit()
                     sender.stream = following
                     sender.at_once = 0
                     wait.resolve(None)
@@ -321,12 +324,18 @@ cdef class Stream:
     cdef int put_held(self, int opcode, object data) except -1:
         cdef Py_ssize_t size
         cdef const uint8_t* payload
+        cdef object key = None
+        if isinstance(data, tuple):
+            data, key = data
         if opcode == 1:
             payload = <const uint8_t*>PyUnicode_AsUTF8AndSize(data, &size)
         else:
             payload = <const uint8_t*>PyBytes_AS_STRING(data)
             size = len(<bytes>data)
         self.held_bytes -= size
+        if self.sender.backlog is not None:
+            self.sender.backlog.add(opcode, data, key)
+            return 0
         self.sender.put(opcode, payload, size, data)
         return 0
 

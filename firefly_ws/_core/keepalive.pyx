@@ -249,7 +249,7 @@ cdef class Guard(Watch):
         elif connection.parser.inside or connection.messages is not None and connection.messages.opcode:
             # One is on its way.
             self.idle_since = max(connection.read_at, self.idle_since)
-        elif connection.at_once == 0:
+        elif connection.stream is not None:
             # One of ours is, in fragments.
             self.idle_since = max(connection.write_at, self.idle_since)
         if self.sending:

@@ -3,6 +3,8 @@
 
 from libc.math cimport INFINITY
 
+cdef dict _SLOW = {"wait": WAIT, "close": CLOSE, "drop_oldest": DROP_OLDEST, "latest": LATEST}
+
 
 cdef class Limits:
     """The sizes, counts and times of a `WebSocketPolicy`."""
@@ -20,6 +22,13 @@ cdef class Limits:
         self.high_water = policy.write_high_water
         self.low_water = policy.write_low_water
         self.max_write = _number(policy.max_write_buffer)
+        self.pings = _number(policy.max_pending_pings)
+        self.slow = _SLOW[policy.slow_consumer]
+        self.message_rate = _seconds(policy.max_message_rate)
+        self.byte_rate = _seconds(policy.max_byte_rate)
+        self.metered = self.message_rate < INFINITY or self.byte_rate < INFINITY
+        self.burst = policy.rate_burst
+        self.pausing = policy.over_rate == "pause"
         self.close_timeout = policy.close_timeout
         self.idle = _seconds(policy.idle_timeout)
         self.read = _seconds(policy.read_timeout)

@@ -171,11 +171,12 @@ cdef class Outbox:
         return 0
 
     cdef int put_urgent(self, int first, bytes payload) except -1:
-        """A control frame that goes before whole frames behind a blocked transport."""
+        """A Ping of ours that goes before whole frames behind a blocked transport; of several the newest."""
         cdef bytes before = self.urgent
         self.urgent = self.frame(first, payload)
-        if before is not None:
-            self.urgent = before + self.urgent
+        if before is not None and <uint8_t>before[0] == 0x8A:
+            # The Pong owed, without the Ping that stood behind it: nothing may grow while the peer does not read.
+            self.urgent = before[:(6 if self.masked else 2) + (<uint8_t>before[1] & 0x7F)] + self.urgent
         return 0
 
     cdef bytes frame(self, int first, bytes payload):

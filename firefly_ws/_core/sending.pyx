@@ -65,6 +65,26 @@ cdef class Sender(Delivery):
 
     send_binary = send_data
 
+    def send_latest(self, data, key):
+        """Send a message in the place of the one with the same *key* (hashable) that has not left yet, if there is one.
+
+        For ``slow_consumer="latest"``: a peer that reads too slowly gets the newest of each key, in the place in line
+        of the first. Otherwise as `send`; raises ``ValueError`` with another policy.
+        """
+        if self.backlog is None or not self.backlog.replacing:
+            raise ValueError(f"send_latest(key={key!r}): this connection's policy is not slow_consumer='latest'; "
+                             "set it with .slow_consumer('latest'), or use send()")
+        if key is None:
+            raise TypeError("send_latest(key=None): a key is a value that says what the message is about")
+        hash(key)  # raises now, and not only once the peer is slow
+        if isinstance(data, Frame):
+            if (<Frame>data)._first != 0x80 or not 0 < data.opcode <= 2:
+                raise ValueError(f"send_latest takes messages, not {data!r}")
+            data = data.payload if data.opcode == 2 else data.text
+        if isinstance(data, str):
+            return self.not_now(1, str(data), key)
+        return self.not_now(2, data, key)
+
     def send_frame(self, Frame frame not None):
         """Send a `Frame`: text and binary as messages, control frames as `ping`, `pong` and `close` do; see `send`.
 
@@ -105,6 +125,8 @@ cdef class Sender(Delivery):
         if frame.opcode < 8 and self.stream is not None:
             raise RuntimeError(f"send_frame: {frame!r} would stand between the fragments of a message that "
                                "send_stream() is sending (RFC 6455 §5.4); await that first")
+        if self.backlog is not None:
+            self.backlog.commit()
         self.check_room(len(payload))
         self.outbox.put(frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
         return self.sent()
@@ -170,6 +192,10 @@ cdef class Sender(Delivery):
             outbox.flush()
         if not outbox.blocked or outbox.buffered() <= self.high_water:
             return _DONE if self.drained is None else self.drained
+        return self.held_up()
+
+    cdef object held_up(self):
+        """Too much waits: what to await until less does."""
         if self.drained is None:
             self.drained = Wait(self.loop)
         # Contract: a message callback's own sends hold back its next message; sends from elsewhere do not.
@@ -186,7 +212,17 @@ cdef class Sender(Delivery):
         outbox.flush()
         total = outbox.buffered() + size
         if total > self.max_write:
-            raise QueueOverflow(total, self.max_write)
+            self.overflows(total)
+        return 0
+
+    cdef int overflows(self, Py_ssize_t total) except -1:
+        """Raise: so much may not wait."""
+        if self.impatient and self._state == OPEN:
+            self.close_slow(total)
+            raise self.closed_error("send")
+        raise QueueOverflow(total, self.max_write)
+
+    cdef int close_slow(self, Py_ssize_t total) except -1:
         return 0
 
     cdef object refuse(self, str doing):
@@ -196,8 +232,9 @@ cdef class Sender(Delivery):
             raise RuntimeError(f"{doing}: the connection is not open yet")
         raise self.closed_error(doing)
 
-    cdef object not_now(self, int opcode, object data):
-        """Nothing can be sent, or a message in fragments is under way and this one waits for its end (§5.4)."""
+    cdef object not_now(self, int opcode, object data, object key=None):
+        """Nothing can be sent; or a message in fragments is under way, and this one waits for its end (§5.4);
+        or there is a backlog."""
         if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
             self.refuse("send")
         if opcode == 2 and not PyBytes_CheckExact(data):
@@ -205,7 +242,9 @@ cdef class Sender(Delivery):
                 data = bytes(memoryview(data))
             except (TypeError, BufferError) as error:
                 raise TypeError(f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}") from error
-        return self.stream.hold(opcode, data)
+        if self.stream is not None:
+            return self.stream.hold(opcode, data, key)
+        return self.backlog.add(opcode, data, key)
 
     cdef int check_thread(self, str doing) except -1:
         if PyThread_get_thread_ident() != self.thread:
@@ -223,7 +262,8 @@ cdef class Sender(Delivery):
     def ping(self, payload=None):
         """Send a Ping (RFC 6455 §5.5.2) with at most 125 bytes; resolves to the round trip in seconds.
 
-        Raises `ValueError` for a longer payload, or one that a Ping still waits with.
+        Raises `ValueError` for a longer payload, or one that a Ping still waits with, and `QueueOverflow` where
+        ``max_pending_pings`` wait for their Pong.
         """
         if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
             self.refuse("ping")
@@ -234,6 +274,9 @@ cdef class Sender(Delivery):
             self.pings = {}
         if data in self.pings:
             raise ValueError(f"a ping with the payload {data!r} is waiting for its pong; send another payload")
+        if 0 <= self.max_pings <= len(<dict>self.pings):
+            raise QueueOverflow(len(<dict>self.pings) + 1, self.max_pings, "max_pending_pings")
+        self.check_room(len(<bytes>data))
         wait = Wait(self.loop)
         self.pings[data] = (wait, monotonic())
         self.outbox.put(0x89, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data))
@@ -245,6 +288,7 @@ cdef class Sender(Delivery):
         if self._state != OPEN or PyThread_get_thread_ident() != self.thread:
             self.refuse("pong")
         data = _control_payload(payload, "pong")
+        self.check_room(len(<bytes>data))
         self.outbox.put(0x8A, <const uint8_t*>PyBytes_AS_STRING(data), len(<bytes>data))
         return self.sent()
 
@@ -314,7 +358,9 @@ cdef class Sender(Delivery):
         cdef Wait wait
         self.outbox.blocked = False
         self.outbox.flush()
-        if self.drained is not None and self.outbox.buffered() <= self.low_water:
+        if self.backlog is not None:
+            self.backlog.feed()
+        if self.drained is not None and self.outbox.buffered() + self.backlogged() <= self.low_water:
             wait = self.drained
             self.drained = None
             wait.resolve(None)
@@ -322,6 +368,10 @@ cdef class Sender(Delivery):
                 self.hold &= ~DRAINING
                 self.schedule()
         return 0
+
+    cdef Py_ssize_t backlogged(self) except -1:
+        """Bytes that wait before the outbox, where some may be dropped."""
+        return 0 if self.backlog is None else self.backlog.size
 
     cdef int cork(self) except -1:
         self.outbox.corked = True
@@ -336,7 +386,17 @@ cdef class Sender(Delivery):
     @property
     def buffered_amount(self):
         """Bytes accepted by send and not yet taken by the operating system (int)."""
-        return self.outbox.buffered() + (0 if self.stream is None else self.stream.amount)
+        return self.outbox.buffered() + self.backlogged() + (0 if self.stream is None else self.stream.amount)
+
+    @property
+    def _backlog(self):
+        """The `Backlog` of a policy that may drop messages, or None."""
+        return self.backlog
+
+    @property
+    def messages_dropped(self):
+        """Messages that a slow peer was not sent, see ``slow_consumer`` (int)."""
+        return 0 if self.backlog is None else self.backlog.dropped
 
     @property
     def is_writable(self):

@@ -106,6 +106,30 @@ async def max_queue(net: Any, policy: WebSocketPolicy) -> bool:
     return held
 
 
+async def max_message_rate(net: Any, policy: WebSocketPolicy) -> bool:
+    return await too_fast(net, policy, text("x"))
+
+
+async def max_byte_rate(net: Any, policy: WebSocketPolicy) -> bool:
+    return await too_fast(net, policy, text("x" * 100))
+
+
+async def rate_burst(net: Any, policy: WebSocketPolicy) -> bool:
+    return await too_fast(net, policy.replace(max_message_rate=30), text("x"))
+
+
+async def over_rate(net: Any, policy: WebSocketPolicy) -> bool:
+    return not await too_fast(net, policy.replace(max_message_rate=1), text("x"))
+
+
+async def too_fast(net: Any, policy: WebSocketPolicy, one: bytes) -> bool:
+    """Whether a hundred of these end with 1008."""
+    connection, peer = await opened(net, policy)
+    peer.write(*[one] * 100)
+    await eventually(lambda: connection.messages_received in (6, 100) or connection.close_sent)
+    return connection.close_sent is not None and connection.close_sent.code == 1008
+
+
 # ---- what goes -----------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +174,27 @@ async def compression_threshold(net: Any, policy: WebSocketPolicy) -> bool:
     if first == 0xC1:
         assert zlib.decompressobj(-15).decompress(payload) == b"x" * 100
     return first == 0x81
+
+
+async def slow_consumer(net: Any, policy: WebSocketPolicy) -> bool:
+    connection, _ = await opened(net, policy)
+    try:
+        for _ in range(12):
+            connection.send_latest(bytes(2 * 1024 * KIB), "a")
+    except ValueError:
+        return False
+    assert connection.stats["messages_dropped"] > 0
+    return True
+
+
+async def max_pending_pings(net: Any, policy: WebSocketPolicy) -> bool:
+    connection, _ = await opened(net, policy)
+    try:
+        for _ in range(20):
+            connection.ping()
+    except QueueOverflow as error:
+        return error.limit == policy.max_pending_pings
+    return False
 
 
 # ---- time ----------------------------------------------------------------------------------------------------------
@@ -240,7 +285,8 @@ SMALL: dict[str, Any] = {
     "max_fragments": 50, "max_queue": 3, "write_high_water": 256 * KIB, "write_low_water": 1024 * KIB,
     "max_write_buffer": 512 * KIB, "compression_threshold": 101, "idle_timeout": 0.1, "read_timeout": 0.1,
     "write_timeout": 0.1, "ping_interval": 0.1, "ping_timeout": 0.05, "connection_timeout": 0.1,
-    "close_timeout": 0.1, "open_timeout": 0.1, "max_header_size": 60, "max_header_count": 2,
+    "max_message_rate": 10, "max_byte_rate": 1000, "rate_burst": 1, "over_rate": "pause", "slow_consumer": "latest",
+    "max_pending_pings": 10, "close_timeout": 0.1, "open_timeout": 0.1, "max_header_size": 60, "max_header_count": 2,
 }  # fmt: skip
 EFFECTS: dict[str, Callable[[Any, WebSocketPolicy], Awaitable[bool]]] = {
     name: globals()[name] for name in SMALL

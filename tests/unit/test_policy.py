@@ -20,8 +20,11 @@ SIZES = {
     "max_message_size", "max_text_message_size", "max_binary_message_size", "max_frame_size", "max_write_buffer",
     "max_header_size", "compression_threshold",
 }  # fmt: skip
-COUNTS = {"max_fragments", "max_header_count"}
+COUNTS = {"max_fragments", "max_header_count", "max_pending_pings"}
 WATER = {"write_high_water", "write_low_water"}
+RATES = {"max_message_rate", "max_byte_rate", "rate_burst"}
+CHOICES = {"over_rate", "slow_consumer"}
+OTHERS = RATES | CHOICES | {"max_queue"}
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
@@ -46,14 +49,20 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "max_header_size": 16 << 10,
         "max_header_count": 128,
         "compression_threshold": 64,
+        "slow_consumer": "wait",
+        "max_pending_pings": 64,
+        "max_message_rate": None,
+        "max_byte_rate": None,
+        "rate_burst": 5,
+        "over_rate": "close",
     }
 
 
 def test_every_field_is_checked_by_one_of_the_rules() -> None:
-    assert SECONDS | SIZES | COUNTS | WATER | {"max_queue"} == POLICY_FIELDS
+    assert SECONDS | SIZES | COUNTS | WATER | OTHERS == POLICY_FIELDS
 
 
-@for_each("name", sorted(POLICY_FIELDS - {"max_queue"}))
+@for_each("name", sorted(POLICY_FIELDS - OTHERS))
 @for_each("value", ["10", b"10", [10], (1,), True, object(), 1j])
 def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=f"^{name}=.* must be a number, at least [01]"):
@@ -66,7 +75,7 @@ def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
         WebSocketPolicy(**{name: 1.5})  # type: ignore[arg-type]
 
 
-@for_each("name", sorted(POLICY_FIELDS - {"max_queue"}))
+@for_each("name", sorted(POLICY_FIELDS - OTHERS))
 def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
     least = 1 if name in COUNTS else 0
     unit = " seconds" if name in SECONDS else "" if name in COUNTS else " bytes"
@@ -127,6 +136,28 @@ def test_a_queue_holds_at_least_one(given: Any) -> None:
 def test_a_queue_is_numbers(given: Any) -> None:
     with pytest.raises(TypeError, match=r"^max_queue="):
         WebSocketPolicy(max_queue=given)
+
+
+def test_a_rate_is_a_number_above_zero() -> None:
+    for name in sorted(RATES):
+        assert getattr(WebSocketPolicy(**{name: 0.5}), name) == 0.5
+        for value in ("10", True, [1]):
+            with pytest.raises(TypeError, match=f"^{name}=.* must be a number, more than 0 "):
+                WebSocketPolicy(**{name: value})
+        for wrong in (0, -1, math.nan, math.inf):
+            with pytest.raises(ValueError, match=f"^{name}={wrong} must be more than 0 "):
+                WebSocketPolicy(**{name: wrong})
+    with pytest.raises(TypeError, match="^rate_burst=None"):
+        WebSocketPolicy(rate_burst=None)  # type: ignore[arg-type]
+
+
+def test_a_choice_names_what_there_is_to_choose() -> None:
+    with pytest.raises(ValueError, match="^over_rate='drop' must be 'close' or 'pause'$"):
+        WebSocketPolicy(over_rate="drop")
+    with pytest.raises(ValueError, match=r"^slow_consumer='x' must be 'wait', 'close', 'drop_oldest' or 'latest'$"):
+        WebSocketPolicy(slow_consumer="x")
+    with pytest.raises(TypeError, match=r"^slow_consumer=None"):
+        WebSocketPolicy(slow_consumer=None)  # type: ignore[arg-type]
 
 
 def test_replace_checks_as_the_constructor_does() -> None:
