@@ -171,7 +171,7 @@ class MessageTooBig(_TooBig):
 
 
 class RateExceeded(ProtocolError):
-    """The peer sent faster than allowed: ``limit`` (a second) and ``burst`` (seconds), ``option`` the limit's setter."""
+    """The peer sent too fast: ``limit`` (a second), ``burst`` (seconds) and ``option``, the limit's setter."""
 
     def __init__(self, limit: float, burst: float, option: str) -> None:
         self.limit = limit

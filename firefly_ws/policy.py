@@ -81,7 +81,7 @@ class WebSocketPolicy:
     max_write_buffer: int | None = 16 * MIB
     """Above it a send raises `QueueOverflow`."""
     slow_consumer: str = "wait"
-    """A peer that reads too slowly: ``wait`` for it, ``close`` with 1013, ``drop_oldest``, keep the ``latest`` of a key."""
+    """A peer that reads too slowly: ``wait``, ``close`` with 1013, ``drop_oldest``, or the ``latest`` of each key."""
     max_pending_pings: int | None = 64
     """Pings of `ping` whose Pong has not come; above it `ping` raises `QueueOverflow`."""
     max_queue: tuple[int | None, int | None] = (64, MIB)

@@ -77,7 +77,7 @@ async def test_a_window_that_is_kept_between_messages_survives_what_is_dropped(p
             await asyncio.sleep(0)
     assert connection.messages_dropped > 0
     client.resume_reading()
-    await eventually(lambda: got and got[-1].startswith("019999") or not client.is_open)
+    await eventually(lambda: (got and got[-1].startswith("019999")) or not client.is_open)
     assert client.is_open
     assert [one[:6] for one in got] == sorted(one[:6] for one in got)
 

@@ -21,7 +21,14 @@ CALLBACKS = {
 }  # fmt: skip
 
 
+GOOD: dict[str, Any] = {"max_queue": (3, 30), "over_rate": "pause", "slow_consumer": "latest"}
+
 Make = Callable[[], ConnectionOptions]
+
+
+def good(name: str) -> Any:
+    """A value of this limit that is no default."""
+    return GOOD.get(name, 300_000)
 
 
 def a_route() -> ConnectionOptions:
@@ -110,7 +117,7 @@ def test_on_message_with_on_text_and_on_binary_would_never_be_called(options: Co
 @for_each("name", sorted(POLICY_FIELDS))
 def test_a_setter_sets_its_field(make: Make, name: str) -> None:
     options = make()
-    value: Any = (3, 30) if name == "max_queue" else 300_000
+    value = good(name)
     assert getattr(options, name)(value) is options
     policy = options.current().policy
     assert getattr(policy, name) == value
@@ -122,10 +129,10 @@ def test_a_setter_sets_its_field(make: Make, name: str) -> None:
 def test_a_refused_value_changes_nothing(make: Make, name: str) -> None:
     options = make()
     before = options.current().policy
-    with pytest.raises(ValueError, match=rf"{name}=-1 must be at least [01]"):
+    with pytest.raises((ValueError, TypeError), match=rf"{name}=-1 must be "):
         getattr(options, name)(-1)
     for value in ("x", True, b"1"):
-        with pytest.raises(TypeError, match=rf"{name}={value!r} must be a number"):
+        with pytest.raises((ValueError, TypeError), match=rf"{name}={value!r} must be "):
             getattr(options, name)(value)
     assert options.current().policy == before
 
@@ -181,13 +188,13 @@ def test_a_default_holds_until_the_route_sets_its_own() -> None:
 @for_each("name", sorted(POLICY_FIELDS))
 def test_each_limit_can_be_set_for_all_of_a_server_or_client(name: str) -> None:  # C1
     # There was .policy() alone, and a header limit could not be set behind http_server().
-    value: Any = (3, 30) if name == "max_queue" else 300_000
+    value = good(name)
     for all_of_it, one in ((http_server(), "/"), (http_client(), "ws://localhost/")):
         options: Any = all_of_it.websocket(one)
         options.current()
         assert getattr(all_of_it, name)(value) is all_of_it
         assert options.current().policy == all_of_it.default_policy == WebSocketPolicy().replace(**{name: value})
-        with pytest.raises(ValueError, match=rf"{name}=-1 must be at least [01]"):
+        with pytest.raises((ValueError, TypeError), match=rf"{name}=-1 must be "):
             getattr(all_of_it, name)(-1)
         assert getattr(all_of_it.policy(WebSocketPolicy(max_fragments=9)).default_policy, name) == value
 

@@ -147,12 +147,12 @@ def test_a_rate_is_a_number_above_zero() -> None:
         for wrong in (0, -1, math.nan, math.inf):
             with pytest.raises(ValueError, match=f"^{name}={wrong} must be more than 0 "):
                 WebSocketPolicy(**{name: wrong})
-    with pytest.raises(TypeError, match="^rate_burst=None"):
+    with pytest.raises(TypeError, match=r"^rate_burst=None"):
         WebSocketPolicy(rate_burst=None)  # type: ignore[arg-type]
 
 
 def test_a_choice_names_what_there_is_to_choose() -> None:
-    with pytest.raises(ValueError, match="^over_rate='drop' must be 'close' or 'pause'$"):
+    with pytest.raises(ValueError, match=r"^over_rate='drop' must be 'close' or 'pause'$"):
         WebSocketPolicy(over_rate="drop")
     with pytest.raises(ValueError, match=r"^slow_consumer='x' must be 'wait', 'close', 'drop_oldest' or 'latest'$"):
         WebSocketPolicy(slow_consumer="x")
