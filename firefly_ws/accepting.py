@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ._core.protocol import Protocol
 from .connection import WebSocketConnection
-from .handshake import Refused, accept, check, wants_upgrade
+from .handshake import Agreement, Refused, accept, check, wants_upgrade
 from .http.head import BadRequest, RequestHead
 from .http.request import Request
 from .http.response import Response
 from .settled import settled
 
 if TYPE_CHECKING:
+    from .asgi.hosting import Hosted
+    from .asgi.websocket import WebSocketSession
+    from .options import Settings
     from .server import Server
     from .server_builder import WebSocketRoute
 
@@ -33,7 +36,7 @@ class ServerHandshake(asyncio.Protocol):
         self._secure = secure
         self._transport: Any = None
         self._head: RequestHead | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | WebSocketSession | None = None  # who decides, where it takes time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection has been accepted."""
@@ -74,7 +77,9 @@ class ServerHandshake(asyncio.Protocol):
         request.remote_address = self._transport.get_extra_info("peername")
         found = app.routes.match(request.raw_path)
         if found is None or (route := found[0].websocket) is None:
-            if found is None and app.not_found_hook is None and wants_upgrade(request):
+            if server._application is not None and wants_upgrade(request):
+                self._ask_application(server._application, request)
+            elif found is None and app.not_found_hook is None and wants_upgrade(request):
                 self._refuse(Response(404, f"no websocket at {request.path}\n"), f"nothing is at {request.path!r}")
             else:
                 self._serve(request)
@@ -126,8 +131,6 @@ class ServerHandshake(asyncio.Protocol):
             self._refuse(answer, "on_upgrade refused")
 
     def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
-        server, transport, head = self._server, self._transport, self._head
-        assert head is not None
         try:
             settings = route.current()
             agreement = accept(
@@ -138,18 +141,7 @@ class ServerHandshake(asyncio.Protocol):
                 select_extensions=route.extension_hook,
                 origins=self._origins(route),
             )
-            connection = WebSocketConnection(
-                server,
-                settings.limits,
-                settings.callbacks,
-                server._steps,
-                server._turn,
-                agreement,
-                request,
-                is_client=False,
-                is_secure=self._secure,
-                addresses=None,
-            )
+            connection = self._connection(request, settings, agreement)
         except Refused as refusal:
             self._no_upgrade(request, refusal)
             return
@@ -157,12 +149,58 @@ class ServerHandshake(asyncio.Protocol):
             _log.exception("the handshake for %s failed in a selector, an extension or an option", request.path)
             self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
             return
+        self._open(connection, agreement)
+
+    def _connection(self, request: Request, settings: Settings, agreement: Agreement) -> WebSocketConnection:
+        server = self._server
+        return WebSocketConnection(
+            server,
+            settings.limits,
+            settings.callbacks,
+            server._steps,
+            server._turn,
+            agreement,
+            request,
+            is_client=False,
+            is_secure=self._secure,
+            addresses=None,
+        )
+
+    def _open(self, connection: WebSocketConnection, agreement: Agreement) -> None:
+        server, transport, head = self._server, self._transport, self._head
+        assert head is not None
         self._leave()
         transport.write(agreement.head)
         agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
         server._connections.add(connection)
         server._opened += 1
         Protocol(connection).open(transport, head.rest)
+
+    # --- an ASGI application's websocket (`firefly_ws.asgi.hosting.Handshake`)
+
+    def _ask_application(self, application: Hosted, request: Request) -> None:
+        """Have the application decide."""
+        try:
+            self._task = application.websocket(self, request)
+        except Refused as refusal:
+            self._refuse(refusal.response, refusal.reason)
+
+    def open(self, request: Request, settings: Settings, agreement: Agreement) -> WebSocketConnection:
+        """It accepts."""
+        connection = self._connection(request, settings, agreement)
+        self._transport.resume_reading()
+        self._open(connection, agreement)
+        return connection
+
+    def answer(self, status: int, data: bytes, why: str) -> None:
+        """It does not: *data* is the answer."""
+        self._transport.resume_reading()
+        self._write_refusal(status, data, why)
+
+    @property
+    def local_address(self) -> Any:
+        """Our end's address."""
+        return self._transport.get_extra_info("sockname")
 
     def _no_upgrade(self, request: Request, refusal: Refused) -> None:
         """A request that is no upgrade as it should be; it may be none at all, and there may be HTTP at its path."""
@@ -190,10 +228,13 @@ class ServerHandshake(asyncio.Protocol):
             self._decide(request)
 
     def _refuse(self, response: Response, why: str) -> None:
+        self._write_refusal(response.status, response.encode(), why)
+
+    def _write_refusal(self, status: int, answer: bytes, why: str) -> None:
         self._server._refused += 1
-        _log.info("refused a request from %s: %d, %s", self._transport.get_extra_info("peername"), response.status, why)
+        _log.info("refused a request from %s: %d, %s", self._transport.get_extra_info("peername"), status, why)
         self._leave()
-        self._transport.write(response.encode())
+        self._transport.write(answer)
         # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.
         if self._transport.can_write_eof():
             self._transport.write_eof()

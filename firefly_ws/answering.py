@@ -11,7 +11,7 @@ from .accepting import ServerHandshake
 from .deadlines import Deadlines
 from .handshake import wants_upgrade
 from .http.answers import as_response, error_page
-from .http.exchange import Endpoint
+from .http.exchange import Direct, Endpoint
 from .http.request import Request
 from .http.response import Response
 from .http.serving import Serving
@@ -39,7 +39,10 @@ class HttpHost:
         self.max_header_size = app.default_policy.max_header_size
         self.max_header_count = app.default_policy.max_header_count
         # Our own page reads no body, so that a long one gets 404 and not 413.
-        self._unfound = Endpoint(self._not_found, app.body_limit if app.not_found_hook else None)
+        self._unfound: Endpoint | Direct = Endpoint(self._not_found, app.body_limit if app.not_found_hook else None)
+        self._application = server._application
+        if self._application is not None:
+            self._unfound = self._application
         self._servings: set[Serving] = set()
         self._ends: dict[Serving, asyncio.Future[None]] = {}
 
@@ -64,7 +67,7 @@ class HttpHost:
 
     # --- who answers
 
-    def find(self, request: Request, serving: Serving) -> Endpoint | Response | None:
+    def find(self, request: Request, serving: Serving) -> Endpoint | Direct | Response | None:
         """The handler of a request; an answer where there is none; ``None``: it was for a websocket."""
         app = self._app
         found = app.routes.match(request.raw_path)
@@ -72,22 +75,31 @@ class HttpHost:
         if found is None:
             if method == "OPTIONS" and request.target == "*":
                 return Response(204, headers=[("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
+            if self._application is not None and wants_upgrade(request):
+                return self._to_handshake(request, serving)
             return self._unfound
         place, request.path_params = found
         methods = place.methods
-        if place.websocket is not None and (not methods or wants_upgrade(request)):
-            if self._server.is_draining:
-                return self._server.refuse_upgrade(request)
-            transport, rest = serving.release()
-            self.ended(serving)
-            ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
-            return None
+        if self._application is not None:
+            if wants_upgrade(request):
+                return self._to_handshake(request, serving)
+        elif place.websocket is not None and (not methods or wants_upgrade(request)):
+            return self._to_handshake(request, serving)
         endpoint: Endpoint | None = methods.get(method)
         if endpoint is None and method == "HEAD":
             endpoint = methods.get("GET")
         if endpoint is None:
-            return _without(request, place)
+            return self._application or _without(request, place)
         return endpoint.of(self._server) if endpoint.of_server else endpoint
+
+    def _to_handshake(self, request: Request, serving: Serving) -> Response | None:
+        """A websocket's, or one that says it is."""
+        if self._server.is_draining:
+            return self._server.refuse_upgrade(request)
+        transport, rest = serving.release()
+        self.ended(serving)
+        ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
+        return None
 
     async def _not_found(self, request: Request) -> Response:
         hook = self._app.not_found_hook

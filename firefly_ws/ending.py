@@ -7,6 +7,7 @@ Knows connections, handshakes and HTTP only as what can be closed and aborted. T
     close()              HTTP connections without a request end; Close to each websocket, over `spread` seconds
     MOMENT later         handshakes still under way are aborted
     grace is over        what is left is aborted, its callbacks and handlers cancelled
+    all have ended       an ASGI application's lifespan has its shutdown
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ class Ending:
         server = self._server
         while self.closing is None and not server._closed.done():
             shaking = bool(self._sweeps or server._waiting or server._greeting)
-            if not (shaking or server._connections or server._http.is_busy):
+            busy = server._http.is_busy or (server._application is not None and server._application.is_busy)
+            if not (shaking or server._connections or busy):
                 return True
             left = None if until is None else until - self._loop.time()
             if left is not None and left <= 0:
@@ -172,6 +174,9 @@ class Ending:
             self._quiet = server._runtime.hold(loop.create_future(), bounded=True)
             if deadline is not None:
                 loop.call_at(deadline, self._cancel_callbacks)
+        if server._application is not None:
+            left = None if deadline is None else max(0, deadline - loop.time())
+            await server._application.shutdown(left, self._closers)
         server._finish()
 
     async def _tell(self, told: set[WebSocketConnection], how: HowToClose) -> None:

@@ -29,6 +29,7 @@ from .turns import PerLoop, turn_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from .asgi.hosting import Hosted
     from .http.request import Request
     from .http.response import Response
     from .server_builder import HttpServer
@@ -62,6 +63,8 @@ class Server:
         self._waiting: set[ServerHandshake] = set()
         self._greeting: weakref.WeakSet[ServerHandshake] = weakref.WeakSet()  # in TLS's handshake
         self._connections: set[WebSocketConnection] = set()
+        mounted = app.mounted
+        self._application: Hosted | None = None if mounted is None else mounted.on(loop, self.look_quiet)
         self._http = HttpHost(self, loop)
         self._starting: asyncio.Task[None] | None = None
         self._awaited = False
@@ -84,9 +87,16 @@ class Server:
         return self
 
     async def _bind(self, binding: Callable[[Server], Any]) -> None:
+        application = self._application
+        if application is not None:
+            await application.startup(self._what)
         try:
             self._servers = await binding(self)
-        except OSError as error:
+        except BaseException as error:
+            if application is not None:
+                await application.shutdown(None)
+            if not isinstance(error, OSError):
+                raise
             failed = WebSocketConnectionException(f"cannot listen on {self._what}: {error.strerror or error}")
             failed.errno = error.errno
             raise failed from error
@@ -225,6 +235,8 @@ class Server:
             connection.terminate()
             connection._cancel_callbacks()
         self._http.abort()
+        if self._application is not None:
+            self._application.abort()
         self._finish()
 
     def _finish(self) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import ssl as _ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .codes import CloseReason
 from .config import HttpConfig, check, check_config, check_port, check_seconds, check_size
@@ -22,6 +22,9 @@ from .per_loop import current_loop
 from .routes import Place, RouteTable
 from .runtime import submit
 from .server import Server, bind_tcp, bind_unix, serve_socket
+
+if TYPE_CHECKING:
+    from .asgi.hosting import Mounted
 
 __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
 
@@ -137,6 +140,26 @@ class ServerMethods:
         handler = Health(check_table(checks), check_seconds("timeout", timeout))
         server = self._server
         server._answer(path, ("GET",), Endpoint(handler, server.body_limit, of_server=True))
+        return self
+
+    def asgi(
+        self, app: Callable[..., Any], *, root_path: str = "", max_body_size: int | None = None
+    ) -> Self:
+        """Have an ASGI 3 application (FastAPI, Starlette, Django …) take every request that no route takes.
+
+        HTTP, websockets and the lifespan: startup comes before listening, and where it fails
+        that is the error of `listen`. *root_path* is the prefix that a proxy has taken away.
+        *max_body_size* (bytes) bounds a request's body; by default it is the application's to do
+        so, reading pauses until it asks for more. Raises ``ValueError`` where there is one already.
+        """
+        from .asgi.hosting import Mounted
+
+        server = self._server
+        _hook("asgi", app, None if server.mounted is None else server.mounted.app)
+        check("root_path", root_path, str, "a str")
+        if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
+            raise ValueError(f"root_path={root_path!r} must begin with '/' and not end with one, or be empty")
+        server.mounted = Mounted(app, server, root_path, check_size("max_body_size", max_body_size))
         return self
 
     def on_not_found(self, callback: Callable[[Request], object]) -> Self:
@@ -295,6 +318,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.upgrade_hook: Callable[[Request], Any] | None = None
         self.not_found_hook: Callable[[Request], Any] | None = None
         self.exception_hook: Callable[[Request, Exception], Any] | None = None
+        self.mounted: Mounted | None = None
         self.http_timeout = self.config.timeout
         self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size

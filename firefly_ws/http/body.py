@@ -106,6 +106,11 @@ class RequestBody:
         """Whether somebody waits for bytes right now."""
         return self._waiter is not None
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all of it has been read."""
+        return self.complete and not self._parts
+
     # --- what comes
 
     def feed(self, data: bytes) -> bytes:
@@ -204,29 +209,34 @@ class RequestBody:
 
     # --- who reads
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What has come and what comes, to the end. Raises what `fail` was given."""
-        self.is_asked_for = True
-        if self._wanted is not None and not self.complete and self._error is None:
-            self._wanted()
+    async def next(self) -> bytes | None:
+        """What has come, as soon as there is something; ``None`` at the end. Raises what `fail` was given."""
+        if not self.is_asked_for:
+            self.is_asked_for = True
+            if self._wanted is not None and not self.complete and self._error is None:
+                self._wanted()
         while True:
             if self._parts:
                 piece, self._parts = b"".join(self._parts), []
                 self.waiting = 0
                 self._taken()
-                yield piece
-            elif self.complete:
-                return
-            elif self._error is not None:
+                return piece
+            if self.complete:
+                return None
+            if self._error is not None:
                 raise self._error
-            else:
-                if self._waiter is not None:
-                    raise RuntimeError("the request's body is being read already")
-                self._waiter = asyncio.get_running_loop().create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
+            if self._waiter is not None:
+                raise RuntimeError("the request's body is being read already")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What has come and what comes, to the end. Raises what `fail` was given."""
+        while (piece := await self.next()) is not None:
+            yield piece
 
 
 def _too_big(limit: int) -> BadRequest:

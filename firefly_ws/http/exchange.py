@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ from .response import Response
 if TYPE_CHECKING:
     from .serving import Serving
 
-__all__ = ["Clock", "Endpoint", "Host", "check_target", "goes_on"]
+__all__ = ["Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on"]
 
 
 class Endpoint:
@@ -37,6 +37,31 @@ class Endpoint:
     def of(self, server: Any) -> Endpoint:
         """The same for *server*."""
         return Endpoint(partial(self.handler, server), self.max_body_size)
+
+
+class Cycle(Protocol):
+    """A request under way whose handler writes the answer itself."""
+
+    async def run(self) -> None:
+        """Run the handler, in a task of its own; it may go on behind its answer."""
+
+    def left(self) -> None:
+        """The client has ended its side; it may still read."""
+
+    def gone(self) -> None:
+        """Nothing that it writes will be read."""
+
+
+class Direct(Protocol):
+    """In the place of an `Endpoint`: its handlers write their answers themselves, by what `Serving` offers for it."""
+
+    max_body_size: int | None
+
+    def begin(self, request: Request, serving: Serving) -> Cycle:
+        """Take a request on."""
+
+    def task(self, coroutine: Coroutine[Any, Any, None], /) -> asyncio.Task[None]:
+        """Run it."""
 
 
 class Clock(Protocol):
@@ -63,13 +88,13 @@ class Host(Protocol):
     def heads(self) -> Clock:
         """Calls ``head_due`` of what has stood there for ``open_timeout``."""
 
-    def find(self, request: Request, serving: Serving) -> Endpoint | Response | None:
+    def find(self, request: Request, serving: Serving) -> Endpoint | Direct | Response | None:
         """Who answers; ``None`` where *serving*'s transport has gone to a websocket handshake."""
 
     def failed(self, request: Request, error: Exception) -> Awaitable[Response] | Response:
         """A handler raised."""
 
-    def ended(self, serving: Serving) -> None:
+    def ended(self, serving: Any) -> None:
         """The connection is gone."""
 
 

@@ -86,6 +86,10 @@ class Headers(Mapping[str, str]):
         block = self._head[self._start : -4]
         return block.decode("latin-1").split("\r\n") if block else []
 
+    def _raw_lines(self) -> list[bytes]:
+        block = self._head[self._start : -4]
+        return block.split(b"\r\n") if block else []
+
     def _join(self, lines: list[str]) -> dict[str, str]:
         values: dict[str, list[str]] = {}
         for line in lines:
@@ -111,9 +115,20 @@ class Headers(Mapping[str, str]):
         if self._pairs is not None:
             return list(self._pairs)
         pairs = []
-        for line in self._lines():
-            name, _, value = line.partition(":")
-            pairs.append((name.encode("latin-1"), value.strip(_OWS).encode("latin-1")))
+        for line in self._raw_lines():
+            name, _, value = line.partition(b":")
+            pairs.append((name, value.strip(b" \t")))
+        return pairs
+
+    @property
+    def raw_lower(self) -> list[tuple[bytes, bytes]]:
+        """The same with the names in lower case."""
+        if self._pairs is not None:
+            return [(name.lower(), value) for name, value in self._pairs]
+        pairs = []
+        for line in self._raw_lines():
+            name, _, value = line.partition(b":")
+            pairs.append((name.lower(), value.strip(b" \t")))
         return pairs
 
     def __getitem__(self, name: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 from .answers import as_response, error_page
 from .body import HIGH, RequestBody, body_length, expects_100
-from .exchange import Endpoint, Host, check_target, goes_on
+from .ending import Ending
+from .exchange import Cycle, Direct, Endpoint, check_target, goes_on
 from .head import BadRequest, RequestHead
 from .pieces import closed, framed
 from .request import Request
@@ -25,47 +26,15 @@ __all__ = ["Serving"]
 
 _log = logging.getLogger("firefly_ws")
 
-_LINGER = 1.0
-"""Seconds for a client to read a last answer while it is still sending: what it sends would reset the connection."""
 _SPARE = 65536
 """Bytes of a body nobody read that are read over for the sake of the next request."""
-_SLOWEST = 500
-"""Bytes a second below which a body counts as dribbling, over a whole ``timeout``."""
 _WHOLE = (str, Response, dict, bytes, list)
 
 
-class Serving(asyncio.Protocol):
+class Serving(Ending):
     """The requests of one connection."""
 
-    __slots__ = (
-        "_body", "_busy", "_close_after", "_context", "_deaf", "_drained", "_ended", "_eof", "_full", "_head",
-        "_host", "_in_loop", "_input", "_judged", "_lingering", "_paused", "_request", "_streaming",
-        "_transport", "is_secure", "peer", "task",
-    )  # fmt: skip
-
-    def __init__(self, host: Host, transport: Any, is_secure: bool) -> None:
-        self._host = host
-        self._transport = transport
-        self.is_secure = is_secure
-        self.peer = transport.get_extra_info("peername")
-        self._input = b""  # read, and not looked at yet
-        self._head: RequestHead | None = None  # of a request whose head is not whole
-        self._request: Request | None = None  # under way
-        self._body: RequestBody | None = None  # of it, while not complete
-        self.task: asyncio.Task[None] | None = None  # the async handler under way
-        self._busy = False  # with a request that is not answered to the end
-        self._streaming = False  # its answer has begun
-        self._close_after = False
-        self._full = False
-        self._drained: asyncio.Future[None] | None = None
-        self._paused = False
-        self._eof = False
-        self._ended = False
-        self._in_loop = False
-        self._deaf = False  # what comes cannot be understood any more
-        self._context: contextvars.Context | None = None
-        self._lingering: asyncio.TimerHandle | None = None
-        self._judged: tuple[int, int] = (0, 0)  # bytes of the body, bytes to be written: when last looked at
+    __slots__ = ()
 
     # --- what comes
 
@@ -196,15 +165,18 @@ class Serving(asyncio.Protocol):
             found = host.find(request, self)
             if found is None:
                 return
-            limit = found.max_body_size if isinstance(found, Endpoint) else None
+            limit = None if isinstance(found, Response) else found.max_body_size
             if length != 0:
                 wanted = self._wanted if expects_100(request) else None
                 request._body = self._body = RequestBody(length, limit, wanted, self._taken)
         except BadRequest as error:
             self._refuse(error)
             return
-        if isinstance(found, Response):
-            self._answer(found)
+        if not isinstance(found, Endpoint):
+            if isinstance(found, Response):
+                self._answer(found)
+            else:
+                self._begin(found, request)
             return
         try:
             value = found.handler(request)
@@ -231,11 +203,15 @@ class Serving(asyncio.Protocol):
             self._steer()
 
     def _run(self, coroutine: Any) -> None:
+        self._await(self._host.loop.create_task(coroutine))
+
+    def _await(self, task: asyncio.Task[None]) -> None:
+        """*task* answers, within ``timeout``."""
         self._judged = (0, 0)
         self._context = contextvars.copy_context()
         self._host.idle.discard(self)
         self._host.idle.add(self)
-        self.task = self._host.loop.create_task(coroutine)
+        self.task = task
 
     async def _settle(self, request: Request, value: Any) -> None:
         """Await what a handler returned, and answer."""
@@ -259,6 +235,53 @@ class Serving(asyncio.Protocol):
             return
         answer = self._host.failed(request, error)
         await self._send(answer if isinstance(answer, Response) else await answer)
+
+    # --- handlers that write their answers themselves (`Cycle`)
+
+    def _begin(self, direct: Direct, request: Request) -> None:
+        self._cycle = cycle = direct.begin(request, self)
+        self._await(direct.task(cycle.run()))
+
+    @property
+    def local_address(self) -> Any:
+        """Our end's address."""
+        if self._local is None:
+            self._local = self._transport.get_extra_info("sockname")
+        return self._local
+
+    def connection_option(self, closes: bool) -> str:
+        """The Connection option of the answer that begins now; *closes*: it is to be the last."""
+        self._close_after |= closes
+        return self._connection()
+
+    def write(self, data: bytes) -> asyncio.Future[None] | None:
+        """A part of the answer to the request under way; what it returns is to be awaited before the next one."""
+        self._streaming = True
+        transport = self._transport
+        transport.write(data)
+        # One that has failed says so in the next turn of the loop: who sends on without one would never hear of it.
+        return self._wait_drained() if (self._full or transport.is_closing()) and not self._ended else None
+
+    def write_last(self, cycle: Cycle, data: bytes) -> None:
+        """The last part of it: the next request may come."""
+        if data:
+            self._transport.write(data)
+        if self._cycle is cycle:
+            self._cycle = None
+            self._finish()
+
+    def refuse(self, cycle: Cycle, error: BadRequest) -> None:
+        """The request's body is none that we take: that is the answer, where none has begun."""
+        if self._cycle is cycle:
+            self._cycle = self.task = None
+            self._refuse(error)
+
+    async def failed(self, cycle: Cycle, error: Exception) -> None:
+        """Answer for a handler that raised before its answer began."""
+        if self._cycle is cycle:
+            self._cycle = None
+            self.task = None
+            await self._recover(self._request, error)  # type: ignore[arg-type]  # it is under way
 
     # --- answers
 
@@ -324,10 +347,15 @@ class Serving(asyncio.Protocol):
             raise ConnectionResetError("the client went away")
         self._transport.write(piece)
         if self._full:
+            await self._wait_drained()
+
+    def _wait_drained(self) -> asyncio.Future[None]:
+        """For the client to catch up, which it has to do within ``timeout``."""
+        if self._drained is None or self._drained.done():
             self._drained = self._host.loop.create_future()
             self._host.idle.discard(self)
             self._host.idle.add(self)
-            await self._drained
+        return self._drained
 
     def _finish(self) -> None:
         """The request is answered to the end."""
@@ -366,133 +394,3 @@ class Serving(asyncio.Protocol):
         page = error_page(request, error.status, error.message, headers)
         self._transport.write(page.encode("GET" if request is None else request.method))
         self._end(linger=True)
-
-    # --- the end
-
-    def _end(self, *, linger: bool) -> None:
-        """Nothing more is answered; what is written goes out."""
-        self._leave()
-        if linger and not self._eof and self._transport.can_write_eof():
-            # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.
-            if self._paused:
-                self._paused = False
-                self._transport.resume_reading()
-            self._transport.write_eof()
-            self._lingering = self._host.loop.call_later(_LINGER, self._end_lingering)
-        else:
-            self._transport.close()
-            self._guard_end()
-
-    def _end_lingering(self) -> None:
-        self._transport.close()
-        self._guard_end()
-
-    def _guard_end(self) -> None:
-        """A client that reads nothing of what is left does not hold the socket."""
-        if self._transport.get_write_buffer_size() and self._host.timeout is not None:
-            self._judged = (0, self._transport.get_write_buffer_size())
-            self._host.idle.add(self)
-
-    def _leave(self) -> None:
-        """Hear of nothing any more."""
-        self._ended = True
-        self._input = b""
-        self._host.idle.discard(self)
-        self._host.heads.discard(self)
-        if self._body is not None:
-            self._body.fail(ConnectionResetError("the connection ended before the request's body"))
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
-    def shut(self) -> None:
-        """The server closes: at once where nothing is under way, else behind the answer."""
-        self._close_after = True
-        if self._ended:
-            self._transport.close()
-        elif not self._busy:
-            self._end(linger=False)
-
-    def abort(self) -> None:
-        """End now."""
-        self._leave()
-        self.cancel()
-        self._transport.abort()
-
-    def cancel(self) -> None:
-        """Cancel the handler under way."""
-        if self.task is not None and self.task is not asyncio.current_task(self._host.loop):
-            self.task.cancel()
-
-    def eof_received(self) -> bool:
-        """The client has ended its side: it may still read."""
-        self._eof = True
-        if self._body is not None:
-            self._body.fail(ConnectionResetError("the client went away before the end of the request's body"))
-            self._body = None
-            self._close_after = True
-        # asyncio's TLS ends whatever one answers.
-        return (self._busy or bool(self._input)) and not self.is_secure and not self._ended
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The transport is gone."""
-        self._leave()
-        if self._lingering is not None:
-            self._lingering.cancel()
-        self.cancel()
-        self._host.ended(self)
-
-    # --- flow and time
-
-    def pause_writing(self) -> None:
-        """The client does not read as fast as we write."""
-        self._full = True
-        self._judged = (self._judged[0], self._transport.get_write_buffer_size())
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self._full = False
-        if self._drained is not None:
-            if not self._drained.done():
-                self._drained.set_result(None)
-            self._drained = None
-        elif not self._ended:
-            self._advance()
-
-    def head_due(self) -> None:
-        """``open_timeout`` has passed since a head began."""
-        if self._head is not None and not self._ended:
-            self._refuse(BadRequest(408, "the request did not arrive within open_timeout"))
-
-    def due(self) -> None:
-        """``timeout`` has passed without what was waited for."""
-        body, request = self._body, self._request
-        if self._full or self._ended:
-            waiting = self._transport.get_write_buffer_size()
-            if waiting and waiting >= self._judged[1]:
-                _log.info("%s took nothing of its answer for timeout=%s s", self.peer, self._host.timeout)
-                self.abort()
-                return
-            self._judged = (0, waiting)
-        elif body is not None and (not self._busy or body.is_awaited):
-            came = body.received - self._judged[0]
-            if came < _SLOWEST * (self._host.timeout or 0):
-                late = BadRequest(408, f"the body did not arrive within timeout={self._host.timeout} s")
-                body.fail(late)
-                self._lost_body(late)
-                return
-            self._judged = (body.received, 0)
-        elif not self._busy:
-            self._end(linger=False)
-            return
-        elif not self._streaming and request is not None:
-            _log.warning(
-                "the handler of %s %s did not answer within timeout=%s s; .timeout(seconds) sets it",
-                request.method, request.path, self._host.timeout,
-            )  # fmt: skip
-            task, self.task = self.task, None
-            if task is not None:
-                task.cancel()
-            self._close_after = True
-            self._write_whole(error_page(request, 503, "the server did not answer in time"))
-            return
-        self._host.idle.add(self)

@@ -47,10 +47,10 @@ ASKS = "receive receive_text receive_data receive_deserialized"
 
 NAMES: dict[type, str] = {
     HttpServer: "websocket unregister get post put delete patch route on_not_found on_upgrade origins secure timeout "
-    f"on_exception health listen policy converter extensions {' '.join(LIMITS)}",
+    f"on_exception health listen static asgi policy converter extensions {' '.join(LIMITS)}",
     WebSocketRoute: f"{OPTIONS} {' '.join(LIMITS)} on_extension_select on_sub_protocol_select "
     "websocket unregister get post put delete patch route on_not_found on_upgrade origins secure timeout "
-    "on_exception health listen",
+    "on_exception health listen static asgi",
     Server: "addresses port connections is_listening close wait_closed stats threadsafe unregister",
     HttpClient: "websocket ws wss is_supported supported_extensions policy converter extensions ssl "
     f"{' '.join(LIMITS)}",
