@@ -1,4 +1,4 @@
-"""ASGI both ways: applications on our server (`HttpServer.asgi`), our websockets in uvicorn (`WebSocketProtocol`)."""
+"""ASGI applications below the routes of our server (`HttpServer.asgi`)."""
 
 from __future__ import annotations
 
