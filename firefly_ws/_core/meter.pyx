@@ -7,7 +7,6 @@ or the frame that was one too many is delivered and reading pauses until its deb
 paid: then TCP tells the peer to wait, and nothing is lost.
 """
 
-from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from .delivery cimport DEAD, ENDED, THROTTLED, Delivery
