@@ -11,9 +11,11 @@ import pytest
 from certificates import Issued
 from chromium import Chromium, Page
 from command import Echo, echoing
+from echo_picture import picture
 from support import nothing_leaks  # noqa: F401
 
 pytestmark = pytest.mark.peers
+ROOT = Path(__file__).parent.parent.parent
 
 # `log()` is what the log shows; `until(n)` waits for its first n lines; `press(id)` clicks, if that is possible.
 TOOLS = """
@@ -194,3 +196,13 @@ async def test_two_pages_each_see_only_their_own_and_stay_connected(  # W4
 
 async def test_the_page_asks_the_network_for_nothing_else(echo: EchoPage) -> None:  # W3
     assert await echo.run("return performance.getEntriesByType('resource').map(one => one.name)") == []
+
+
+async def test_the_picture_of_the_documentation_can_be_made_again(  # W3
+    chromium: Chromium, tmp_path: Path, nothing_leaks: None  # noqa: F811
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(bytes(2000))
+    with echoing() as command:
+        made = await picture(chromium, command, tmp_path / "photo.jpg", (960, 640), dark=False)
+    shown = (ROOT / "docs" / "echo.png").read_bytes()
+    assert made[:24] == shown[:24]  # PNG, of the same width and height
