@@ -1,10 +1,13 @@
-"""Trying again: what is worth it, how long to wait, when to give up. Knows no loop, no clock and no socket."""
+"""Trying again: what is worth it, how long to wait, when to give up. Knows no loop and no socket."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
 from typing import Any, Final
 
@@ -124,9 +127,24 @@ class Backoff:
 
 
 def _asked_for(error: Exception) -> float:
-    """The seconds of an answer's Retry-After (RFC 9110 §10.2.3); a date there is not read."""
+    """The seconds of an answer's Retry-After, a number or a date (RFC 9110 §10.2.3); 0 where it is neither."""
     if isinstance(error, HandshakeError):
         value = error.headers.get("retry-after", "")
         if value.isascii() and value.isdigit():
             return float(value)
+        until = _seconds_of(value)
+        if until is not None:
+            # By the clock of who has set the date, where that is known.
+            now = _seconds_of(error.headers.get("date", ""))
+            return max(0.0, until - (time.time() if now is None else now))
     return 0.0
+
+
+def _seconds_of(date: str) -> float | None:
+    """An HTTP date (RFC 9110 §5.6.7) in seconds since 1970."""
+    try:
+        read = parsedate_to_datetime(date)
+        # All HTTP dates are of UTC; the form of asctime does not say so.
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -20,6 +20,7 @@ from .connection import WebSocketConnection
 from .dial import Target
 from .extensions.registry import known_extensions
 from .handshake import check_header
+from .http.headers import header_pairs
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop, runtime_of
 from .runtime import Handle, submit
@@ -169,9 +170,8 @@ class WebSocketClient(ConnectionOptions, _Way):
         return self
 
     def headers(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Self:
-        """Add several; see `header`."""
-        check("headers", headers, (Mapping, Iterable), "a mapping or pairs")
-        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        """Add several; see `header`. ``TypeError`` for what is neither a mapping nor pairs."""
+        for name, value in header_pairs(headers):
             self.header(name, value)
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 __all__ = ["CloseCode", "CloseReason", "ConnectionState", "Opcode", "is_sendable"]
@@ -40,7 +40,10 @@ class Opcode(IntEnum):
 
 
 class ConnectionState(IntEnum):
-    """Where a connection stands (RFC 6455 §4, §7)."""
+    """Where a connection stands (RFC 6455 §4, §7); printed and formatted by its name, compared as a number."""
+
+    __str__ = Enum.__str__
+    __format__ = Enum.__format__
 
     CONNECTING = 0
     OPEN = 1

@@ -104,7 +104,8 @@ def check_target(request: Request) -> None:
     if target == "*" and request.method == "OPTIONS":
         return
     if request.method == "CONNECT":
-        raise BadRequest(405, "this is no proxy", [("Allow", "GET")])
+        # RFC 9110 §9.1, §9.3.6: its target is a host and no resource of ours, whose methods a 405 would have to list.
+        raise BadRequest(501, "CONNECT is not served: this is no proxy")
     if not target.lower().startswith(("http://", "https://")) or not request.host:
         raise BadRequest(400, "the request target must be a path, or a URL of http or https")
 

@@ -114,7 +114,7 @@ class RequestHead:
             try:
                 self._parser.feed_data(bytes(buffer[seen : end - 1]) if end else data)
             except HttpParserInvalidMethodError:
-                # The method's first odd letter is no verdict yet: the line tells 405 from 400, however it was cut.
+                # The method's first odd letter is no verdict yet: the line tells 501 from 400, however it was cut.
                 self._parser = None
             except HttpParserError as error:
                 _refuse(error, bytes(buffer))
@@ -185,7 +185,8 @@ def _refuse_method(head: bytes) -> NoReturn:
     line = head.partition(b"\r\n")[0]
     if _other_method(line):
         method = line.partition(b" ")[0].decode("ascii")
-        raise BadRequest(405, f"method {method} is not allowed", [("Allow", "GET")]) from None
+        # RFC 9110 §9.1: one that nobody knows, whatever the routes are.
+        raise BadRequest(501, f"method {method} is not known") from None
     raise BadRequest(400, "malformed request line") from None
 
 

@@ -219,7 +219,7 @@ def header_pairs(headers: HeaderSource | None) -> list[tuple[str, str]]:
     """What a user gave, as pairs; `TypeError` where it is neither a mapping nor pairs of `str`."""
     if headers is None:
         return []
-    if isinstance(headers, str | bytes):
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
         raise TypeError(f"headers={headers!r} must be a mapping of str to str, or pairs of str")
     pairs = []
     for pair in headers.items() if isinstance(headers, Mapping) else headers:

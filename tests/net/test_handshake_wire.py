@@ -140,7 +140,7 @@ async def test_frames_in_one_packet_with_the_handshake_are_delivered_in_order() 
         (upgrade("/nothing"), 404),
         (upgrade(method="POST"), 405),
         (upgrade(method="HEAD"), 405),
-        (upgrade(method="BREW"), 405),
+        (upgrade(method="BREW"), 501),
         (upgrade(without="upgrade"), 426),
         (b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 426),
         (upgrade(upgrade="h2c"), 426),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -77,7 +79,7 @@ SMUGGLING = {
     "another scheme": (request(path="ftp://example.com/"), 400),
     "no path": (request(path="secret"), 400),
     "an asterisk": (request(path="*"), 400),
-    "CONNECT": (request("CONNECT", "example.com:443"), 405),
+    "CONNECT, which names no resource a 405 could speak of": (request("CONNECT", "example.com:443"), 501),
     "a fragment": (request(path="/#secret"), 400),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     "HTTP/1.2": (request(version="1.2"), 505),
@@ -217,7 +219,7 @@ async def test_a_client_that_reads_nothing_of_its_answer_is_dropped() -> None:
                 await eventually(lambda: len(server._http) == 0 if path == "/big" else closed.is_set())  # noqa: B023
 
 
-async def test_a_client_that_breaks_off_cancels_the_handler() -> None:
+async def test_a_reset_cancels_the_handler_and_a_mere_end_waits_for_its_answer() -> None:
     ended = Inbox()
 
     async def never(request: Request) -> None:
@@ -228,13 +230,18 @@ async def test_a_client_that_breaks_off_cancels_the_handler() -> None:
 
     async with serving(lambda app: app.get("/", never)) as (server, _):
         with logged() as records:
-            async with raw_client(server.port) as peer:
-                peer.send(request())
-                await asyncio.sleep(0.02)
-                peer.writer.transport.abort()
-            # A reset is seen at once, and a mere end only behind the answer.
-            await server.close(grace=0.1)
-            assert await ended.next() == "cancelled"
+            for reset in (True, False):
+                async with raw_client(server.port) as peer:
+                    peer.send(request())
+                    await eventually(lambda: server._http.is_busy)
+                    if reset:
+                        sock = peer.writer.get_extra_info("socket")
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    peer.writer.transport.abort()
+                if not reset:
+                    assert len(ended) == 0
+                    await server.close(grace=0.02)
+                assert await ended.next() == "cancelled"
         assert not records
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -125,6 +127,26 @@ def test_the_users_predicate_decides() -> None:
 def test_an_answer_may_ask_for_more_time_up_to_the_ceiling(value: str, expected: float) -> None:
     error = HandshakeError(503, {"retry-after": value})
     assert Backoff(Reconnect(), drawn(1.0)).failed(error) == expected
+
+
+@for_each(
+    ("value", "expected"),
+    [
+        ("Sun, 06 Nov 1994 08:49:47 GMT", 10), ("Sunday, 06-Nov-94 08:49:47 GMT", 10), ("Sun Nov  6 08:49:47 1994", 10),
+        ("Sun, 06 Nov 1994 09:49:37 GMT", 60), ("Sun, 06 Nov 1994 08:49:30 GMT", 1),
+        ("Sun, 99 Nov 1994 08:49:47 GMT", 1), ("Sun, 06 Nov 99999 08:49:47 GMT", 1), ("soon", 1),
+        ("Sun, 06 Nov 1994 08:49:47 +9999", 1),
+    ],
+)  # fmt: skip
+def test_a_date_to_try_again_is_read_by_the_clock_of_the_answer(value: str, expected: float) -> None:
+    error = HandshakeError(503, {"retry-after": value, "date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+    assert Backoff(Reconnect(), drawn(1.0)).failed(error) == expected
+
+
+def test_a_date_without_the_answers_own_is_read_by_ours() -> None:
+    for ahead, least in ((30, 20), (-30, 1)):
+        error = HandshakeError(503, {"retry-after": formatdate(time.time() + ahead, usegmt=True)})
+        assert least <= Backoff(Reconnect(), drawn(1.0)).failed(error) <= max(1, ahead)
 
 
 LOST = ConnectionClosedError(CloseReason(1006))

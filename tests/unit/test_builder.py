@@ -94,7 +94,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("a header's value", lambda: client().header("a", "x\r\ny"), ValueError, "must not contain CR, LF, NUL"),
     ("a header of ours", lambda: client().header("Upgrade", "x"), ValueError, "belongs to the handshake"),
     ("a header's type", lambda: client().header("a", 5), TypeError, "header 'a'=5: name and value must be str"),  # type: ignore[arg-type]
-    ("headers", lambda: client().headers(5), TypeError, "headers=5 must be a mapping or pairs"),  # type: ignore[arg-type]
+    ("headers", lambda: client().headers(5), TypeError, "headers=5 must be a mapping of str to str, or pairs"),  # type: ignore[arg-type]
     ("a user", lambda: client().basic_auth("a:b", "x"), ValueError, "user='a:b' may have no ':'"),
     ("a user's type", lambda: client().basic_auth(5, "x"), TypeError, "user=5 must be a str"),  # type: ignore[arg-type]
     ("a password", lambda: client().basic_auth("a", b"x"), TypeError, "password=b'x' must be a str"),  # type: ignore[arg-type]

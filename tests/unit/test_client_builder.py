@@ -91,6 +91,19 @@ def test_authorization_is_one_header_whoever_sets_it() -> None:  # C2
     assert headers(builder.header("authorization", "Digest y")) == [("Authorization", "Digest y")]
 
 
+def test_headers_are_a_mapping_or_pairs_and_what_is_neither_is_named() -> None:
+    builder = client().headers({"X": "1"}).headers([("X", "2"), ("Y", "3")]).headers(iter([("Z", "4")]))
+    assert headers(builder) == [("X", "1"), ("X", "2"), ("Y", "3"), ("Z", "4")]
+    for value, said in (
+        ("abc", "headers='abc' must be a mapping"), (b"X: 1", "headers=b'X: 1' must be"), (5, "headers=5 must be"),
+        (["abc"], "'abc' must be a pair"), ([("X",)], "('X',) must be a pair"), ([5], "headers: 5 must be a pair"),
+        ({"X": 1}, "1"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError) as caught:
+            client().headers(value)  # type: ignore[arg-type]
+        assert said in str(caught.value), value
+
+
 def test_cookies_add_up_to_one_header_and_the_last_of_a_name_wins() -> None:  # C2
     builder = client().cookies({"a": "1", "b": "2"}).cookies({"b": "3", "c": "4"}).cookies({})
     assert headers(builder) == [("Cookie", "a=1; b=3; c=4")]

@@ -20,6 +20,10 @@ def test_the_close_codes_are_those_of_the_registry() -> None:  # C8
 def test_the_opcodes_are_those_of_the_rfc() -> None:
     assert [int(opcode) for opcode in Opcode] == [0, 1, 2, 8, 9, 10]
     assert [state.name for state in ConnectionState] == ["CONNECTING", "OPEN", "CLOSING", "CLOSED"]
+    state = ConnectionState.OPEN
+    assert str(state) == f"{state}" == "%s" % state == "ConnectionState.OPEN"  # noqa: UP031
+    assert state == 1
+    assert ConnectionState.CONNECTING < state < ConnectionState.CLOSING
 
 
 def test_which_codes_may_be_sent() -> None:

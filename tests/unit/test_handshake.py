@@ -222,7 +222,7 @@ def test_a_request_made_by_hand_is_held_to_the_same_rules() -> None:
         assert caught.value.response.status == 400
 
 
-@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "FOO", "get"])
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS", "CONNECT"])
 def test_another_method_is_405_with_allow(method: str) -> None:
     target = "a:80" if method == "CONNECT" else "/"
     assert refusal(wire(line=f"{method} {target} HTTP/1.1")) == (405, {"allow": "GET"})
