@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ._core.done import DONE, Done
 from ._core.frames import BinaryFrame, CloseFrame, ContinuationFrame, Frame, PingFrame, PongFrame, TextFrame
+from .activation import inherited_sockets
 from .capabilities import Capability, WebSocketCapability, WebSocketExtensionsCapability
 from .client_builder import HttpClient, WebSocketClient, http_client
 from .codes import CloseCode, CloseReason, ConnectionState, Opcode
@@ -104,6 +105,7 @@ __all__ = [
     "WriteTimeout",
     "http_client",
     "http_server",
+    "inherited_sockets",
     "run",
     "websocket",
     "ws",

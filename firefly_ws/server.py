@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl as _ssl
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._core.outbox import Turn
@@ -279,7 +279,13 @@ async def bind_tcp(
     server: Server, host: str | None, port: int, ssl: _ssl.SSLContext | None, backlog: int, reuse_port: bool | None
 ) -> list[Listening]:
     """Listen on every address of *host*; with port 0 all get the port that the first one got."""
-    sockets = await bound(server._loop, host, port, reuse_port)
+    return await serve_sockets(server, await bound(server._loop, host, port, reuse_port), ssl, backlog)
+
+
+async def serve_sockets(
+    server: Server, sockets: Sequence[socket.socket], ssl: _ssl.SSLContext | None, backlog: int
+) -> list[Listening]:
+    """Accept on bound sockets, on all or on none."""
     serving: list[Listening] = []
     try:
         for sock in sockets:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl as _ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .codes import CloseReason
@@ -21,7 +21,7 @@ from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
 from .routes import Place, RouteTable
 from .runtime import submit
-from .server import Server, bind_tcp, bind_unix, serve_socket
+from .server import Server, bind_tcp, bind_unix, serve_sockets
 
 if TYPE_CHECKING:
     from .asgi.hosting import Mounted
@@ -239,12 +239,12 @@ class ServerMethods:
         host: str | None = None,
         port: int | None = None,
         *,
-        sock: socket.socket | None = None,
+        sock: socket.socket | Sequence[socket.socket] | None = None,
         path: str | os.PathLike[str] | None = None,
         reuse_port: bool | None = None,
         backlog: int = 4096,
     ) -> Any:
-        """Listen on *host* and *port* (0: any free one), on a bound socket, or on a unix socket's *path*.
+        """Listen on *host* and *port* (0: any free one), on bound sockets, or on a unix socket's *path*.
 
         Inside a running loop: begins at once and returns a `Server` to await. In a plain
         script: blocks until bound, or raises the bind error, and returns the `Server`
@@ -257,15 +257,19 @@ class ServerMethods:
         if isinstance(backlog, bool) or not isinstance(backlog, int) or backlog < 1:
             raise ValueError(f"backlog={backlog!r} must be an int, at least 1")
         check("host", host, (str, type(None)), "a str or None")
-        check("sock", sock, (socket.socket, type(None)), "a socket or None")
+        sockets = () if sock is None else (sock,) if isinstance(sock, socket.socket) else sock
+        check("sock", sockets, (list, tuple), "a socket or None, or several sockets")
         check("path", path, (str, bytes, os.PathLike, type(None)), "a path or None")
         check("reuse_port", reuse_port, (bool, type(None)), "a bool or None")
         if sock is not None:
-            _check_listenable(sock)
+            if not sockets:
+                raise ValueError(f"sock={sock!r} has no socket; was none handed over?")
+            for one in sockets:
+                _check_listenable(one)
             what = f"{sock!r}"
 
             def binding(server: Server) -> Any:
-                return _one(serve_socket(server, sock, context, backlog))
+                return serve_sockets(server, sockets, context, backlog)
         elif path is not None:
             name = os.fsdecode(path)
             what = name.replace("\0", "@")  # as Linux writes abstract ones
@@ -294,6 +298,7 @@ class ServerMethods:
 
 
 def _check_listenable(sock: socket.socket) -> None:
+    check("sock", sock, socket.socket, "a socket")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock={sock!r} must be a stream socket")
     try:
@@ -301,10 +306,6 @@ def _check_listenable(sock: socket.socket) -> None:
     except OSError:
         return  # as it must be
     raise ValueError(f"sock={sock!r} is connected, to {peer!r}; it must be bound, or as made")
-
-
-async def _one(listening: Any) -> list[Any]:
-    return [await listening]
 
 
 class HttpServer(ConnectionDefaults, ServerMethods):

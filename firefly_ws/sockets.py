@@ -8,10 +8,11 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["adopt", "bound", "bound_unix", "is_inherited", "keep_alive", "no_delay", "remove_unix"]
+__all__ = ["adopt", "bound", "bound_unix", "is_inherited", "keep_alive", "no_delay", "remove_unix", "shared"]
 
 _PORT_TRIES = 16
 
@@ -57,13 +58,7 @@ def _bind(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.s
         for family, kind, proto, _, address in infos:
             sock = socket.socket(family, kind, proto)
             sockets.append(sock)
-            sock.setblocking(False)
-            if os.name == "posix":  # on Windows it would let two servers share a port
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _prepare(sock, reuse_port=bool(reuse_port))
             if port == 0 and len(sockets) > 1:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             sock.bind(address)
@@ -72,6 +67,40 @@ def _bind(infos: list[Any], port: int, reuse_port: bool | None) -> list[socket.s
             sock.close()
         raise
     return sockets
+
+
+def _prepare(sock: socket.socket, *, reuse_port: bool) -> None:
+    sock.setblocking(False)
+    if os.name == "posix":  # on Windows it would let two servers share a port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def shared(sockets: list[socket.socket], count: int) -> list[list[socket.socket]]:
+    """Bound *sockets*, and for each of *count* processes some of the same addresses; where it is not for the system to
+    share connections out among them (Linux does), the same ones for all."""
+    every = [sockets]
+    if sys.platform == "linux":
+        try:
+            # Only now: where another program listens there, binding has failed.
+            for sock in sockets:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            while len(every) < count:
+                every.append([])
+                for sock in sockets:
+                    other = socket.socket(sock.family, sock.type, sock.proto)
+                    every[-1].append(other)
+                    _prepare(other, reuse_port=True)
+                    other.bind(sock.getsockname())
+        except BaseException:
+            for each in every:
+                for sock in each:
+                    sock.close()
+            raise
+    return every if len(every) == count else every * count
 
 
 def bound_unix(path: str) -> socket.socket:

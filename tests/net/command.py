@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,50 @@ runpy.run_module("firefly_ws", run_name="__main__", alter_sys=True)
 
 
 class Command:
-    """A running `python -m firefly_ws`; killed when it lives longer than ``LIMIT``."""
+    """A running `python -m firefly_ws`; killed with all that it has begun when it lives longer than *limit*."""
 
-    def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        before: Sequence[str] = (),
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+        limit: float = LIMIT,
+        alone: bool = True,
+        **environment: str,
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", BEGIN, *arguments],
+            [*before, sys.executable, "-W", "error", "-c", BEGIN, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            process_group=None if alone else 0,
             env={**os.environ, "PYTHONPATH": str(Path(firefly_ws.__file__).parents[1]), **environment},
         )
-        self.timer = threading.Timer(LIMIT, self.process.kill)
+        self._alone = alone
+        self._limit = limit
+        self.timer = threading.Timer(limit, self.kill)
         self.timer.start()
+
+    def kill(self) -> None:
+        """End it, and where it is not *alone* those that it has begun, which may have outlived it."""
+        if self._alone:
+            self.process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end: exit code, what it went on to say, and stderr."""
-        said, errors = self.process.communicate()
-        self.timer.cancel()
-        self.timer.join()
+        try:
+            said, errors = self.process.communicate(timeout=self._limit)
+        finally:
+            self.timer.cancel()
+            self.timer.join()
         return self.process.returncode, said, errors
 
 

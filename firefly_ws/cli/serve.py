@@ -1,0 +1,171 @@
+"""`firefly-ws serve`: its arguments, and one process that serves; knows of several only whom to leave them to."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from firefly_ws.activation import inherited_sockets
+from firefly_ws.codes import CloseCode
+from firefly_ws.ending import HowToClose
+from firefly_ws.errors import WebSocketConnectionException
+from firefly_ws.runtime import run
+from firefly_ws.server import Server
+from firefly_ws.server_builder import HttpServer
+from firefly_ws.sockets import adopt
+
+from .arguments import count, failed, port, seconds
+from .loading import CannotLoad, load, target
+from .supervising import ABORT, CONTROL, REPLACED, STOP, heeds, places, supervise
+
+if TYPE_CHECKING:
+    from .arguments import Commands
+
+__all__ = ["add"]
+
+_HOST, _PORT = "127.0.0.1", 8080
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    what = "a server that a module builds, in one process or several"
+    serve = commands.add_parser("serve", help=what, description=f"Serve {what}.")
+    serve.set_defaults(parser=serve, command=_command)
+    argument = serve.add_argument
+    argument("target", type=target, metavar="MODULE:ATTRIBUTE", help="a builder, or a function that gives one")
+    argument("--host", help=f"0.0.0.0: for other machines too ({_HOST})")
+    argument("--port", type=port, help=f"0 takes any free one ({_PORT})")
+    argument("--path", metavar="FILE", help="a unix socket instead")
+    argument("--fd", type=count(0, 2**31 - 1), action="append", metavar="N", help="a listening socket handed over as N")
+    argument("--reuse-port", action="store_true", help="also where another server has the port (SO_REUSEPORT)")
+    argument("--workers", type=count(1, 1000), metavar="N", help="processes; SIGHUP renews them one by one")
+    argument("--cert", metavar="FILE", help="https and wss by this certificate chain (PEM)")
+    argument("--key", metavar="FILE", help="the certificate's key, unless it stands in the same file")
+    argument("--grace", type=seconds(zero=True), metavar="SECONDS", help="for callbacks and clients at the end (10)")
+    argument("--spread", type=seconds(zero=True), metavar="SECONDS", help="over which connections are closed then (0)")
+
+
+def _command(options: argparse.Namespace) -> int:
+    """0 after a signal, 1 with a line on stderr for what went wrong."""
+    given = [name for name in ("path", "fd") if getattr(options, name) is not None]
+    if options.host is not None or options.port is not None:
+        given.insert(0, "host" if options.host is not None else "port")
+    if len(given) > 1:
+        options.parser.error(f"--{given[0]} and --{given[1]}: give one of them")
+    if options.key is not None and options.cert is None:
+        options.parser.error(f"--key {options.key} is of no use without --cert FILE")
+    if options.reuse_port and (options.path is not None or options.fd is not None):
+        options.parser.error("--reuse-port is for --host and --port")
+    if options.workers is not None and os.name != "posix":
+        options.parser.error("--workers needs a system where a process can hand sockets to another")
+    options.host_or_default = _HOST if options.host is None else options.host
+    options.port_or_default = _PORT if options.port is None else options.port
+    try:
+        handed = [adopt(fd) for fd in options.fd] if options.fd else [] if given else inherited_sockets()
+    except OSError as error:
+        return failed(f"--fd {' '.join(map(str, options.fd))}: {error.strerror}")
+    except ValueError as error:
+        return failed(str(error))
+    with contextlib.ExitStack() as stack:
+        for sock in handed:
+            stack.enter_context(sock)
+        return _begin(options, handed)
+
+
+def _begin(options: argparse.Namespace, handed: list[socket.socket]) -> int:
+    try:
+        if options.workers is not None:
+            return supervise(options, handed)
+        with _control() as control:
+            run(lambda: _serve(options, handed, control))
+    except (CannotLoad, ValueError) as error:
+        return failed(str(error))
+    except WebSocketConnectionException as error:
+        hint = "; --port 0 takes any free one" if error.errno == errno.EADDRINUSE else ""
+        return failed(f"{error}{hint}")
+    return 0
+
+
+async def _serve(options: argparse.Namespace, handed: list[socket.socket], control: socket.socket) -> None:
+    """Serve until a signal or the supervisor ends it."""
+    app = await load(options.target)
+    if options.cert is not None:
+        app.secure(options.cert, options.key)
+    how = app.how_to_close
+    grace = how.grace if options.grace is None else options.grace
+    spread = how.spread if options.spread is None else options.spread
+    app.how_to_close = how = HowToClose.checked(how.code, how.reason, grace, spread)
+    server = await _listen(app, options, handed)
+    secure = (app.ssl_context or app.config.ssl) is not None
+    if control.fileno() < 0:
+        print(f"serving {options.target} on {places(server.addresses, secure)}", flush=True)
+    else:
+        _obey(control, server)
+        control.send(json.dumps({"secure": secure, "grace": grace}).encode())
+    if heeds("SIGHUP"):
+        # Whoever runs this one begins another in its place.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _replaced, server)
+    await server.wait_closed()
+
+
+def _listen(app: HttpServer, options: argparse.Namespace, handed: list[socket.socket]) -> Server:
+    if handed:
+        server: Server = app.listen(sock=handed)
+    elif options.path is not None:
+        server = app.listen(path=options.path)
+    else:
+        server = app.listen(
+            options.host_or_default, options.port_or_default, reuse_port=True if options.reuse_port else None
+        )
+    return server
+
+
+def _control() -> socket.socket:
+    """The way to the supervisor; a closed one where there is none."""
+    number = os.environ.pop(CONTROL, None)
+    control = socket.socket(fileno=None if number is None else int(number))
+    if number is None:
+        control.close()
+    else:
+        control.setblocking(False)
+        control.set_inheritable(False)
+    return control
+
+
+def _obey(control: socket.socket, server: Server) -> None:
+    """Do what the supervisor says; its end is a request to end."""
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        try:
+            word = control.recv(1)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            word = b""
+        if word == ABORT:
+            server.abort()
+        elif word == REPLACED:
+            _replaced(server)
+        else:
+            if word != STOP:
+                loop.remove_reader(control)
+            _close(server, server._app.how_to_close)
+
+    loop.add_reader(control, told)
+
+
+def _replaced(server: Server) -> None:
+    """Another one has its place: its clients may come back at once."""
+    _close(server, server._app.how_to_close._replace(code=CloseCode.SERVICE_RESTART))
+
+
+def _close(server: Server, how: HowToClose) -> None:
+    server.close(how.code, how.reason, how.grace, spread=how.spread)
