@@ -28,7 +28,7 @@ demo: $(VENV)/.built
 # Without its caches every worker would compile every test anew: half of what collecting them takes.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.built $(VENV)/.extra-test
-	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile --max-worker-restart 1 $(ARGS)
 
 build: $(VENV)/.built
 

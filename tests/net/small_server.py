@@ -6,6 +6,7 @@ Imported by the scripts of `test_scripts`, in processes of their own.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from typing import cast
@@ -14,8 +15,8 @@ from firefly_ws.runtime import Runtime, runtime_of
 
 
 def say(*words: object) -> None:
-    """Print a line that the test sees at once."""
-    print(*words, flush=True)
+    """Print a line that the test sees at once; in a signal's handler too, which may come while `print` flushes."""
+    os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
 
 class Echo(asyncio.Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from script import BEGIN, Start, both_signals, linux_only, scripts, wait_until_signal_was_taken
+from script import BEGIN, Start, both_signals, scripts, signal_until_the_end
 
 # CPython 3.12.0 to 3.12.2 start no thread behind the last line (python/cpython#113964).
 NO_LATE_THREADS = (3, 12) <= sys.version_info[:3] < (3, 12, 3)
@@ -88,7 +88,6 @@ def test_a_second_signal_aborts(start: Start, number: int) -> None:
     assert script.end() == (0, ["ready", "asked", "aborting"], "")
 
 
-@linux_only
 def test_a_third_signal_ends_a_script_whose_loop_is_stuck(start: Start) -> None:
     script = start("""
         def stick():
@@ -101,11 +100,7 @@ def test_a_third_signal_ends_a_script_whose_loop_is_stuck(start: Start) -> None:
         submit(later)
     """)
     script.until("stuck")
-    # A signal that comes while the one before is still to be handled would be merged with it, so they are counted on
-    # the way: the main thread is only waiting, and takes each within microseconds.
-    for _ in range(3):
-        script.signal(signal.SIGINT)
-        wait_until_signal_was_taken(script.process.pid)
+    assert signal_until_the_end(script, signal.SIGINT) >= 3
     code, said, errors = script.end()
     assert (code, said) == (0, ["stuck"])
     assert "Traceback" not in errors
