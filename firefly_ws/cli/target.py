@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ssl
+from base64 import b64encode
 from typing import TYPE_CHECKING, NoReturn
 
 from firefly_ws.client_builder import WebSocketClient, http_client
@@ -33,6 +34,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "-H", "--header", metavar="'NAME: VALUE'", type=header, action="append", default=[], help="a header; repeatable"
     )
     group.add_argument("--origin", help="the Origin header, as a browser of that page sends it")
+    group.add_argument(
+        "--subprotocol", metavar="NAME", action="append", default=[], help="a subprotocol to offer; repeatable"
+    )
     group = parser.add_argument_group("TLS")
     group.add_argument("--insecure", action="store_true", help="take any certificate: for tests alone")
     group.add_argument("--cacert", metavar="FILE", help="trust the authorities in FILE (PEM) instead of the system's")
@@ -41,9 +45,6 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 def add_client(parser: argparse.ArgumentParser) -> None:
     """Add those that our own client takes besides."""
     group = parser.add_argument_group("the connection")
-    group.add_argument(
-        "--subprotocol", metavar="NAME", action="append", default=[], help="a subprotocol to offer; repeatable"
-    )
     group.add_argument("--proxy", metavar="URL", help="http://, https://, socks4:// or socks5://[user:password@]host")
 
 
@@ -56,8 +57,14 @@ def url(options: argparse.Namespace) -> WebSocketURL:
 
 
 def headers(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The headers of ``-H`` and ``--origin``."""
-    return [*options.header, *([("Origin", options.origin)] if options.origin is not None else [])]
+    """The headers of ``-H`` and ``--origin``, and of a user in the URL, for one who writes the request by hand."""
+    found: list[tuple[str, str]] = [*options.header]
+    if options.origin is not None:
+        found.append(("Origin", options.origin))
+    userinfo = url(options).userinfo
+    if userinfo is not None and not any(name.lower() == "authorization" for name, _ in found):
+        found.append(("Authorization", f"Basic {b64encode(':'.join(userinfo).encode()).decode()}"))  # RFC 7617
+    return found
 
 
 def tls(options: argparse.Namespace) -> SSLContext | None:
@@ -88,7 +95,7 @@ def client(options: argparse.Namespace) -> WebSocketClient:
             builder.origin(options.origin)
         if options.subprotocol:
             builder.sub_protocols(options.subprotocol)
-        if options.proxy is not None:
+        if getattr(options, "proxy", None) is not None:  # `check` has none
             builder.proxy(options.proxy)
     except (ValueError, ImportError) as error:
         _misused(options, str(error))

@@ -54,6 +54,10 @@ def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
         (["connect", "ws://h/", "-H", "Upgrade: secret"], "-H 'Upgrade': header 'Upgrade' belongs to the handshake"),
         (["connect", "ws://h/", "--proxy", "ftp://u:secret@p"], "proxy 'ftp://***@p' must begin with"),
         (["connect", "ws://h/", "--subprotocol", "a b"], "a b"),
+        (["check", "http://u:secret@host/"], "url 'http://***@host/' must begin with ws:// or wss://"),
+        (["check", "ws://h/", "-H", "Upgrade: secret"], "-H 'Upgrade': header 'Upgrade' belongs to the handshake"),
+        (["check", "ws://h/", "-H", "Authorization: secret\x1b"], "its value cannot be sent"),
+        (["check", "ws://h/", "--timeout", "0"], "argument --timeout: '0' must be a number of seconds, above 0"),
         (["connect", "ws://h/", "--ping", "0"], "argument --ping: '0' must be a number of seconds, above 0"),
     ],
 )
