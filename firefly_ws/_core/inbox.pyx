@@ -257,10 +257,11 @@ cdef class Inbox(MessageSink):
             return False
         self.took(arriving)
         if more:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self.look_again)
         return self.arriving is None
 
-    def _go_on(self):
+    def look_again(self):
+        """Whoever waits here looks whether there is something."""
         self.wake()
 
     cdef bint joined(self) except -1:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from firefly_ws.http.request import Request
     from firefly_ws.http.serving import Serving
 
-__all__ = ["Handshake", "Hosted", "Mounted"]
+__all__ = ["ApplicationOptions", "Handshake", "Hosted", "Mounted", "RequestDoor"]
 
 _log = logging.getLogger("firefly_ws")
 
@@ -41,7 +41,7 @@ class Handshake(Protocol):
         """Our end's."""
 
 
-class _Options(ConnectionOptions):
+class ApplicationOptions(ConnectionOptions):
     """What holds for an application's websockets: the server's defaults, and messages wait to be received."""
 
     _receives = True
@@ -54,7 +54,7 @@ class Mounted:
         self.app = app
         self.root_path = root_path
         self.max_body_size = max_body_size
-        self._options = _Options(defaults)
+        self._options = ApplicationOptions(defaults)
 
     def on(self, loop: asyncio.AbstractEventLoop, quiet: Callable[[], object]) -> Hosted:
         """The application on a server that begins; *quiet* is called when a call has ended."""
@@ -109,7 +109,7 @@ class Hosted:
         """
         check(request, ("*",))
         scope = websocket_scope(request, self._root_path, handshake.local_address, self._state)
-        door = _Door(handshake, request, self._mounted.settings())
+        door = RequestDoor(handshake, request, self._mounted.settings())
         session = WebSocketSession(self._app, scope, door)
         door.session = session
         self.task(session.run())
@@ -150,7 +150,7 @@ class Hosted:
         self._lifespan.abort()
 
 
-class _Door:
+class RequestDoor:
     """`firefly_ws.asgi.websocket.Door` by a server's handshake."""
 
     session: WebSocketSession

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from firefly_ws.http.head import BadRequest
 
 from .answer import Answer
+from .call import Call
 from .events import Application, ClientDisconnected, Event, is_gone
 
 if TYPE_CHECKING:
@@ -20,17 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpCycle"]
 
-_log = logging.getLogger("firefly_ws")
 
-
-class HttpCycle:
+class HttpCycle(Call):
     """One request (`firefly_ws.http.exchange.Cycle`)."""
 
-    __slots__ = ("_answer", "_app", "_body", "_gone", "_left", "_read", "_request", "_scope", "_serving", "_turned")
+    __slots__ = ("_answer", "_body", "_gone", "_left", "_read", "_request", "_serving", "_turned")
 
     def __init__(self, app: Application, scope: Scope, request: Request, serving: Serving) -> None:
-        self._app = app
-        self._scope = scope
+        super().__init__(app, scope)
         self._request = request
         self._serving = serving
         self._answer = Answer(request.method, request.http_version)
@@ -40,36 +37,25 @@ class HttpCycle:
         self._gone = False
         self._turned: asyncio.Event | None = None  # what receive() waits with behind the body
 
-    async def run(self) -> None:
-        """Run the application."""
-        try:
-            result = await self._app(self._scope, self.receive, self.send)
-            if result is not None:
-                _log.error("%s returned %r; an ASGI application returns None", self._name, result)
-        except asyncio.CancelledError:
-            self._break_off()
-            raise
-        except Exception as error:
-            await self._failed(error)
-        else:
-            if not self._answer.complete and not self._gone:
-                await self._failed(None)
-
     @property
     def _name(self) -> str:
         return f"the ASGI application, asked for {self._request.method} {self._request.path},"
 
-    async def _failed(self, error: Exception | None) -> None:
-        """It raised, or (None) returned without an answer."""
+    def _cancelled(self) -> None:
+        self._break_off()
+
+    async def _ended(self, error: Exception | None) -> None:
         answer = self._answer
+        if error is None and (answer.complete or self._gone):
+            return
         if self._gone and not answer.complete:
-            _log.debug("%s ended behind its client: %r", self._name, error)
+            self._log.debug("%s ended behind its client: %r", self._name, error)
         elif answer.complete or answer.has_left:
             if error is None:
-                _log.error("%s returned in the middle of its answer", self._name)
+                self._log.error("%s returned in the middle of its answer", self._name)
             elif not is_gone(error):
                 where = "behind its answer" if answer.complete else "in the middle of its answer"
-                _log.error("%s raised %s", self._name, where, exc_info=error)
+                self._log.error("%s raised %s", self._name, where, exc_info=error)
             self._break_off()
         else:
             if error is None:

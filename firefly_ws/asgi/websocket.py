@@ -17,7 +17,6 @@ connection is below its high water mark.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +26,7 @@ from firefly_ws.errors import ConnectionClosed
 from firefly_ws.http.response import Response
 
 from .answer import Answer
+from .call import Call
 from .events import Application, ClientDisconnected, Event, Scope, is_gone, kind_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from firefly_ws.connection import WebSocketConnection
 
 __all__ = ["Door", "WebSocketSession"]
-
-_log = logging.getLogger("firefly_ws")
 
 _CONNECTING, _OPEN, _CLOSED = range(3)
 _DONE = DONE
@@ -51,16 +49,15 @@ class Door(Protocol):
         """Write this instead, and end the connection."""
 
 
-class WebSocketSession:
-    """One websocket scope: `run` runs the application."""
+class WebSocketSession(Call):
+    """One websocket scope: `run` runs the application, whose end is the connection's."""
 
     __slots__ = (
-        "_app", "_asked", "_connection", "_denial", "_denied", "_door", "_end", "_inbox", "_scope", "_state", "_turned",
+        "_asked", "_connection", "_denial", "_denied", "_door", "_end", "_inbox", "_leaving", "_state", "_turned",
     )  # fmt: skip
 
     def __init__(self, app: Application, scope: Scope, door: Door) -> None:
-        self._app = app
-        self._scope = scope
+        super().__init__(app, scope)
         self._door: Door | None = door
         self._state = _CONNECTING
         self._asked = False  # websocket.connect has been received
@@ -70,31 +67,27 @@ class WebSocketSession:
         self._denial: Answer | None = None
         self._denied: list[bytes] = []
         self._end: tuple[int, str] | None = None  # what websocket.disconnect says, once decided
-
-    async def run(self) -> None:
-        """Run the application to its end, which is the connection's."""
-        try:
-            result = await self._app(self._scope, self.receive, self.send)
-            if result is not None:
-                _log.error("%s returned %r; an ASGI application returns None", self._name, result)
-        except asyncio.CancelledError:
-            self._finish(CloseCode.GOING_AWAY)
-            raise
-        except Exception as error:
-            if is_gone(error):
-                _log.debug("%s ended behind its client: %r", self._name, error)
-            else:
-                _log.error("%s raised", self._name, exc_info=error)
-            self._finish(CloseCode.INTERNAL_ERROR)
-        else:
-            if self._state == _CONNECTING:
-                what = "completing its answer" if self._denial is not None else "websocket.accept or websocket.close"
-                _log.error("%s returned without %s", self._name, what)
-            self._finish(CloseCode.NORMAL)
+        self._leaving: tuple[int, str] | None = None  # the same, behind the messages that wait
 
     @property
     def _name(self) -> str:
         return f"the ASGI application, asked for a websocket at {self._scope['path']},"
+
+    def _cancelled(self) -> None:
+        self._finish(CloseCode.GOING_AWAY)
+
+    async def _ended(self, error: Exception | None) -> None:
+        if error is None:
+            if self._state == _CONNECTING:
+                what = "completing its answer" if self._denial is not None else "websocket.accept or websocket.close"
+                self._log.error("%s returned without %s", self._name, what)
+            self._finish(CloseCode.NORMAL)
+            return
+        if is_gone(error):
+            self._log.debug("%s ended behind its client: %r", self._name, error)
+        else:
+            self._log.error("%s raised", self._name, exc_info=error)
+        self._finish(CloseCode.INTERNAL_ERROR)
 
     def _finish(self, code: int) -> None:
         """The application is at its end: so is the connection."""
@@ -111,6 +104,20 @@ class WebSocketSession:
             self._decided(code, "")
 
     cancel = gone
+
+    def shut(self, code: int) -> None:
+        """The server ends: 500 where nothing is decided, else Close with *code*.
+
+        The application hears of it behind the messages that wait, and not only when the client has answered.
+        """
+        connection = self._connection
+        if self._state == _CONNECTING:
+            self._deny(Response.text(500, "Internal Server Error"))
+            self._door = None
+        elif self._state == _OPEN and connection is not None and connection.is_open:
+            connection.close(code)
+            self._leaving = code, ""
+            connection._inbox.look_again()  # type: ignore[union-attr]  # it is there: nothing else takes messages
 
     def _decided(self, code: int | None = None, reason: str = "") -> None:
         """The request is answered: with a connection, or (*code*) without one."""
@@ -141,7 +148,7 @@ class WebSocketSession:
         if self._end is not None or inbox is None:
             return self._disconnect()
         while inbox.is_empty("receive()"):
-            if inbox.ended:
+            if inbox.ended or self._leaving is not None:
                 return self._disconnect()
             waiter = inbox.wait("receive()")
             try:
@@ -152,7 +159,7 @@ class WebSocketSession:
         return {"type": "websocket.receive", "text" if type(message) is str else "bytes": message}
 
     def _disconnect(self) -> Event:
-        end = self._end
+        end = self._end or self._leaving
         if end is None:
             reason = self._connection.close_reason if self._connection is not None else None
             end = (CloseCode.ABNORMAL_CLOSURE, "") if reason is None else (reason.code, reason.message)

@@ -78,16 +78,16 @@ async def soon(awaitable: Awaitable[Any]) -> Any:
 
 
 @contextmanager
-def logged() -> Iterator[list[logging.LogRecord]]:
-    """What the library logs at WARNING and above meanwhile."""
+def logged(name: str = "firefly_ws", level: int = logging.WARNING) -> Iterator[list[logging.LogRecord]]:
+    """What the library, or the logger *name*, logs at *level* and above meanwhile."""
     records: list[logging.LogRecord] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
-    handler = Keep(logging.WARNING)
-    logger = logging.getLogger("firefly_ws")
+    handler = Keep(level)
+    logger = logging.getLogger(name)
     logger.addHandler(handler)
     try:
         yield records

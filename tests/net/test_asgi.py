@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, Header, HTTPException, Request, WebSocket, WebSocketDisconnect
+from asgi_apps import sockets
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from http_support import answer, request
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -295,57 +296,6 @@ async def test_a_port_that_is_taken_ends_the_lifespan_too() -> None:
 
 
 # --- websockets
-
-
-def sockets() -> FastAPI:
-    app = FastAPI()
-
-    def user(authorization: str = Header("")) -> str:
-        if authorization != "Bearer x":
-            raise HTTPException(401, "who are you?", {"x-why": "token"})
-        return "ada"
-
-    @app.websocket("/echo")
-    async def echo(websocket: WebSocket) -> None:
-        await websocket.accept(headers=[(b"x-own", b"1")])
-        while True:
-            event = await websocket.receive()
-            if event["type"] == "websocket.disconnect":
-                app.state.left = (event["code"], event["reason"])
-                return
-            await websocket.send({**event, "type": "websocket.send"})
-
-    @app.websocket("/user")
-    async def named(websocket: WebSocket, name: str = Depends(user)) -> None:
-        await websocket.accept(subprotocol="chat")
-        await websocket.send_json({"user": name, "path": websocket.url.path, "offered": websocket["subprotocols"]})
-        await websocket.close(3001, "bye")
-
-    @app.websocket("/refused")
-    async def refused(websocket: WebSocket) -> None:
-        await websocket.close()
-
-    @app.websocket("/returns")
-    async def returns(websocket: WebSocket) -> None:
-        await websocket.accept()
-
-    @app.websocket("/raises")
-    async def raises(websocket: WebSocket) -> None:
-        await websocket.accept()
-        raise ValueError("boom")
-
-    @app.websocket("/floods")
-    async def floods(websocket: WebSocket) -> None:
-        await websocket.accept()
-        app.state.sent = 0
-        try:
-            while True:
-                await websocket.send_bytes(bytes(100_000))
-                app.state.sent += 1
-        except WebSocketDisconnect:
-            app.state.left = True
-
-    return app
 
 
 async def test_messages_and_the_close_go_both_ways() -> None:
