@@ -21,6 +21,7 @@ from firefly_ws.server import Server
 from firefly_ws.server_builder import HttpServer
 from firefly_ws.sockets import adopt
 
+from . import notify
 from .arguments import count, failed, port, seconds
 from .loading import CannotLoad, load, target
 from .supervising import ABORT, CONTROL, REPLACED, STOP, heeds, places, supervise
@@ -85,6 +86,8 @@ def _begin(options: argparse.Namespace, handed: list[socket.socket]) -> int:
             return supervise(options, handed)
         with _control() as control:
             run(lambda: _serve(options, handed, control))
+    except UnicodeError as error:
+        return failed(f"--host {options.host!r} is no name of a host: {error}")
     except (CannotLoad, ValueError) as error:
         return failed(str(error))
     except WebSocketConnectionException as error:
@@ -105,7 +108,9 @@ async def _serve(options: argparse.Namespace, handed: list[socket.socket], contr
     server = await _listen(app, options, handed)
     secure = (app.ssl_context or app.config.ssl) is not None
     if control.fileno() < 0:
-        print(f"serving {options.target} on {places(server.addresses, secure)}", flush=True)
+        status = f"serving {options.target} on {places(server.addresses, secure)}"
+        print(status, flush=True)
+        notify.ready(status)
     else:
         _obey(control, server)
         control.send(json.dumps({"secure": secure, "grace": grace}).encode())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from firefly_ws.sockets import bound, bound_unix, remove_unix, shared
 
+from . import notify
 from .arguments import failed
 from .worker import ABORT, CONTROL, REPLACED, STOP, Worker
 
@@ -108,6 +110,7 @@ class Supervisor:
         self._again = asyncio.Event()  # to end at once
         self._renew = asyncio.Event()
         self._code = 0
+        self._status = ""
 
     async def run(self) -> int:
         """All of it; gives the exit code."""
@@ -121,11 +124,12 @@ class Supervisor:
             await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._asked.set()
+            notify.stopping()
             work.cancel()
             await asyncio.wait({work, asked})
             forced = await asyncio.gather(*(worker.end(STOP, self._again) for worker in list(self._workers)))
             if any(forced):
-                failed(f"{_workers(sum(forced))} did not end in time: killed")
+                _complain(f"{_workers(sum(forced))} did not end in time: killed")
         if not work.cancelled():
             work.result()
         return self._code
@@ -142,7 +146,7 @@ class Supervisor:
         if said is None:
             await asyncio.wait({first.worker.ended})
             if first.worker.how != _SAID:
-                failed(f"the first worker has ended before it served: {first.worker.how}")
+                _complain(f"the first worker has ended before it served: {first.worker.how}")
             self._code = 1
             return
         for place in others:
@@ -155,7 +159,9 @@ class Supervisor:
                 assert place.worker is not None
                 await asyncio.wait({place.worker.ready})
             where = places([sock.getsockname() for sock in first.sockets], said["secure"])
-            print(f"serving {self._target} on {where} with {_workers(len(self._places))}", flush=True)
+            self._status = f"serving {self._target} on {where} with {_workers(len(self._places))}"
+            _say(self._status)
+            notify.ready(self._status)
 
     async def _begin(self, place: _Place) -> Worker:
         pause = _FIRST_PAUSE
@@ -164,7 +170,8 @@ class Supervisor:
                 worker = await Worker.begin(self._arguments, place.sockets)
                 break
             except OSError as error:  # of a machine that is full just now
-                failed(f"worker {place.number} cannot be begun: {error.strerror or error}; trying again in {pause:g} s")
+                what = f"worker {place.number} cannot be begun: {error.strerror or error}"
+                _complain(f"{what}; trying again in {pause:g} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, STABLE)
         self._workers.add(worker)
@@ -186,11 +193,11 @@ class Supervisor:
                 failures = 0 if served else failures + 1
                 what = f"worker {place.number} (process {worker.pid}) has ended: {worker.how}"
                 if failures >= MOST:
-                    failed(f"{what}; giving up, for it was the {MOST}th here that did not serve for {STABLE:g} s")
+                    _complain(f"{what}; giving up, for it was the {MOST}th here that did not serve for {STABLE:g} s")
                     self._code = 1
                     self._asked.set()
                     return
-                failed(f"{what}; another takes its place")
+                _complain(f"{what}; another takes its place")
                 if failures > 1:
                     await asyncio.sleep(_FIRST_PAUSE * 2 ** (failures - 2))
                 place.worker = await self._begin(place)
@@ -200,6 +207,7 @@ class Supervisor:
         while True:
             await self._renew.wait()
             self._renew.clear()
+            notify.reloading()
             for place in self._places:
                 async with place.lock:
                     old = place.worker
@@ -209,14 +217,26 @@ class Supervisor:
                     if new.ready.result() is None:
                         await asyncio.wait({new.ended})
                         what = f"the new worker {place.number} has ended before it served: {new.how}"
-                        failed(f"{what}; the old ones stay")
+                        _complain(f"{what}; the old ones stay")
                         break
                     place.worker = new
                 if await old.end(REPLACED, self._again):
-                    failed(f"worker {place.number} (process {old.pid}) did not end in time: killed")
+                    _complain(f"worker {place.number} (process {old.pid}) did not end in time: killed")
             else:
-                print(f"renewed {_workers(len(self._places))}", flush=True)
+                _say(f"renewed {_workers(len(self._places))}")
+            notify.ready(self._status)
 
 
 def _workers(count: int) -> str:
     return "1 worker" if count == 1 else f"{count} workers"
+
+
+def _say(what: str) -> None:
+    """For whoever began it: who has gone since then is no reason to end."""
+    with contextlib.suppress(OSError):
+        print(what, flush=True)
+
+
+def _complain(what: str) -> None:
+    with contextlib.suppress(OSError):
+        failed(what)

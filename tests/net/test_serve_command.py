@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from command import Command
-from http_support import answer, request
-from support import CLOSE, TEXT, close_frame, frame, raw_client, upgrade
+from http_support import request
+from support import CLOSE, TEXT, RawPeer, close_frame, frame, raw_client, upgrade
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -75,7 +75,15 @@ async def pid(port: int) -> int:
     """Of the process that answers a new connection."""
     async with raw_client(port) as peer:
         peer.send(request(connection="close"))
-        return int((await answer(peer)).body)
+        async with asyncio.timeout(LIMIT):  # where a worker has died, it waits for the next one
+            return int((await peer.reader.read()).rpartition(b"\r\n\r\n")[2])
+
+
+async def lost(peer: RawPeer) -> None:
+    """The other end has gone, one way or the other."""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(LIMIT):
+            await peer.reader.read()
 
 
 async def pids(port: int, count: int) -> set[int]:
@@ -110,8 +118,9 @@ def test_sighup_tells_clients_of_a_restart_and_ends_within_the_grace(chat: Path)
     with ending(Serve(chat, "chat:route", "--path", "here.sock", "--grace", "0.1")) as serve:
         assert serve.said == "serving chat:route on unix:here.sock"
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(str(chat / "here.sock"))
+        sock.settimeout(LIMIT)
         with sock:
+            sock.connect(str(chat / "here.sock"))
             sock.sendall(upgrade("/ws"))
             assert b" 101 " in sock.recv(4096)
             serve.process.send_signal(signal.SIGHUP)
@@ -121,12 +130,52 @@ def test_sighup_tells_clients_of_a_restart_and_ends_within_the_grace(chat: Path)
 
 
 def test_workers_share_a_port_and_end_with_their_supervisor(chat: Path) -> None:
-    with ending(Serve(chat, "chat:app", "--port", "0", "--workers", "2")) as serve:
+    with (
+        told(chat) as (notify, said),
+        ending(Serve(chat, "chat:app", "--port", "0", "--workers", "2", NOTIFY_SOCKET=str(notify))) as serve,
+    ):
         assert serve.said == f"serving chat:app on http://127.0.0.1:{serve.port}/ with 2 workers"
         workers = asyncio.run(pids(serve.port, 2))
         assert serve.process.pid not in workers
+        assert said() == "READY=1"
         assert serve.stop(signal.SIGINT) == (0, "", "")
+        assert said() == "STOPPING=1"
         assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_a_second_signal_ends_workers_whose_clients_take_their_time(chat: Path) -> None:
+    with ending(Serve(chat, "chat:app", "--port", "0", "--workers", "1", "--grace", "1000")) as serve:
+
+        async def talk() -> None:
+            async with raw_client(serve.port) as peer:
+                peer.send(upgrade("/ws"))
+                assert (await peer.head()).status == 101
+                serve.process.send_signal(signal.SIGTERM)
+                assert await peer.frame() == (0x80 | CLOSE, b"\x03\xe9")
+                serve.process.send_signal(signal.SIGTERM)
+                await lost(peer)
+
+        asyncio.run(talk())
+        assert serve.end() == (0, "", "")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stuck_is_killed(chat: Path) -> None:
+    with (chat / "chat.py").open("a") as module:
+        module.write('import time\napp.get("/stuck", lambda request: [open("stuck", "w").close(), time.sleep(1000)])\n')
+    with ending(Serve(chat, "chat:app", "--port", "0", "--workers", "1", "--grace", "0")) as serve:
+
+        async def ask() -> None:
+            async with raw_client(serve.port) as peer:
+                peer.send(request(path="/stuck"))
+                async with asyncio.timeout(LIMIT):
+                    while not (chat / "stuck").exists():  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                serve.process.send_signal(signal.SIGTERM)
+                await lost(peer)
+
+        asyncio.run(ask())
+        assert serve.end() == (0, "", "firefly-ws: 1 worker did not end in time: killed\n")
 
 
 @pytest.mark.slow
@@ -187,7 +236,7 @@ def test_a_worker_that_fails_again_and_again_is_given_up(chat: Path) -> None:
                 while True:
                     async with raw_client(serve.port) as peer:
                         peer.send(request(path="/die"))
-                        await peer.rest()
+                        await lost(peer)
 
         with contextlib.suppress(OSError):
             asyncio.run(kill())
@@ -206,6 +255,15 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_PID=f"{os.getpid()}", LISTEN_FDS="1")
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+@contextmanager
+def told(directory: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
+    """A socket as systemd's for what services say about themselves, and what gives the first line of what came."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(LIMIT)
+        sock.bind(str(directory / "notify"))
+        yield directory / "notify", lambda: sock.recv(4096).decode().splitlines()[0]
 
 
 def activated(sock: socket.socket) -> dict[str, Any]:
@@ -228,7 +286,8 @@ class Load:
         while not self._enough:
             async with raw_client(self._port) as peer:
                 peer.send(upgrade("/ws"))
-                assert (await peer.head()).status == 101
+                async with asyncio.timeout(LIMIT):
+                    assert b" 101 " in await peer.reader.readuntil(b"\r\n\r\n")
                 self.served += 1
 
     async def during(self, change: Callable[[], Awaitable[None]]) -> None:
@@ -313,13 +372,18 @@ def test_a_new_process_takes_over_and_no_connection_is_refused(chat: Path, how: 
 
 
 def test_a_socket_unit_of_systemd_is_taken_up_without_arguments(chat: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock, socket.create_connection(sock.getsockname()) as early:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as sock,
+        socket.create_connection(sock.getsockname(), LIMIT) as early,
+        told(chat) as (notify, said),
+    ):
         early.sendall(request(connection="close"))
-        with ending(Serve(chat, "chat:app", **activated(sock))) as serve:
+        with ending(Serve(chat, "chat:app", **activated(sock), NOTIFY_SOCKET=str(notify))) as serve:
             assert serve.port == sock.getsockname()[1]
+            assert said() == "READY=1"
             assert b" 200 OK" in early.recv(65536), "who came before the server was begun"
             assert serve.stop() == (0, "", "")
-        with socket.create_connection(sock.getsockname()):
+        with socket.create_connection(sock.getsockname(), LIMIT):
             pass  # and who comes behind it waits for the next one
 
 
