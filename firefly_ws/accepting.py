@@ -12,6 +12,7 @@ from .handshake import Agreement, Refused, accept, check, wants_upgrade
 from .http.head import BadRequest, RequestHead
 from .http.request import Request
 from .http.response import Response
+from .seldom import seldom
 from .settled import settled
 
 if TYPE_CHECKING:
@@ -232,7 +233,10 @@ class ServerHandshake(asyncio.Protocol):
 
     def _write_refusal(self, status: int, answer: bytes, why: str) -> None:
         self._server._refused += 1
-        _log.info("refused a request from %s: %d, %s", self._transport.get_extra_info("peername"), status, why)
+        seldom(
+            f"refused {status}", logging.INFO, "refused a request from %s: %d, %s",
+            self._transport.get_extra_info("peername"), status, why,
+        )  # fmt: skip
         self._leave()
         self._transport.write(answer)
         # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.

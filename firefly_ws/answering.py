@@ -43,7 +43,7 @@ class HttpHost:
         self._application = server._application
         if self._application is not None:
             self._unfound = self._application
-        self._servings: set[Serving] = set()
+        self._servings: set[Serving] = server._places(lambda one: one.peer)
         self._ends: dict[Serving, asyncio.Future[None]] = {}
 
     def serving(self, transport: Any, is_secure: bool) -> Serving:

@@ -12,7 +12,9 @@ from .extensions.base import Extension
 from .options import check_extensions
 from .policy import MIB, WebSocketPolicy
 
-__all__ = ["HttpConfig", "check", "check_config", "check_context", "check_port", "check_seconds", "check_size"]
+__all__ = [
+    "HttpConfig", "check", "check_config", "check_context", "check_count", "check_port", "check_seconds", "check_size",
+]  # fmt: skip
 
 # None is a value: it switches the limit off.
 _OF_POLICY: Any = object()
@@ -26,7 +28,7 @@ class HttpConfig:
     messages) hold for routes and connections that set none of their own; ``ssl`` is the
     context for TLS. The three limits that follow are fields of the policy, written
     shorter: on a server they hold before a route is known. ``timeout`` and
-    ``max_body_size`` are a server's for HTTP, see `HttpServer.timeout`.
+    ``max_body_size`` are a server's for HTTP, see `HttpServer.timeout`; so are the numbers of connections.
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
@@ -38,6 +40,8 @@ class HttpConfig:
     open_timeout: float | None = _OF_POLICY
     timeout: float | None = 75.0  # nginx's; load balancers in front wait for 60 and must be those who close
     max_body_size: int | None = MIB
+    max_connections: int | None = None
+    max_connections_per_address: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, WebSocketPolicy):
@@ -48,6 +52,8 @@ class HttpConfig:
         object.__setattr__(self, "converter", check_converters(self.converter))
         check_seconds("timeout", self.timeout)
         check_size("max_body_size", self.max_body_size)
+        check_count("max_connections", self.max_connections)
+        check_count("max_connections_per_address", self.max_connections_per_address)
         names = ("max_header_size", "max_header_count", "open_timeout")
         given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
         if given:
@@ -94,6 +100,15 @@ def check_size(name: str, size: int | None) -> int | None:
     if size is not None and size < 0:
         raise ValueError(f"{name}={size!r} must be at least 0 bytes, or None for no limit")
     return size
+
+
+def check_count(name: str, number: int | None) -> int | None:
+    """*number* as it is; ``TypeError`` or ``ValueError`` for what is no number of things, at least one."""
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        raise TypeError(f"{name}={number!r} must be an int, or None for no limit")
+    if number is not None and number < 1:
+        raise ValueError(f"{name}={number!r} must be at least 1, or None for no limit")
+    return number
 
 
 def check_seconds(name: str, seconds: float | None) -> float | None:

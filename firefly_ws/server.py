@@ -15,6 +15,7 @@ from ._core.poll import Poller, available
 from ._core.steps import Steps
 from ._core.tcp import Listener
 from .accepting import ServerHandshake
+from .admission import Admission, Gate
 from .answering import HttpHost
 from .codes import CloseReason
 from .connection import WebSocketConnection
@@ -23,6 +24,7 @@ from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
 from .http.answers import error_page
 from .per_loop import runtime_of
+from .seldom import seldom
 from .sockets import bound, bound_unix, keep_alive, no_delay, remove_unix
 from .turns import PerLoop, turn_of
 
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from .server_builder import HttpServer
 
 __all__ = ["Server"]
-
-_log = logging.getLogger("firefly_ws")
 
 Listening: TypeAlias = "asyncio.AbstractServer | Listener"
 
@@ -60,9 +60,10 @@ class Server:
         self._what = what
         self._servers: list[Listening] = []
         self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
-        self._waiting: set[ServerHandshake] = set()
-        self._greeting: weakref.WeakSet[ServerHandshake] = weakref.WeakSet()  # in TLS's handshake
-        self._connections: set[WebSocketConnection] = set()
+        self._admission = _admission(self, app, loop)
+        self._waiting: set[ServerHandshake] = self._places(lambda one: one._transport.get_extra_info("peername"))
+        self._greeting: weakref.WeakSet[asyncio.Protocol] = weakref.WeakSet()  # in TLS's handshake
+        self._connections: set[WebSocketConnection] = self._places(lambda one: one.request.remote_address)
         mounted = app.mounted
         self._application: Hosted | None = None if mounted is None else mounted.on(loop, self.look_quiet)
         self._http = HttpHost(self, loop)
@@ -75,6 +76,10 @@ class Server:
         self._refused = 0
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
+
+    def _places(self, peer: Callable[[Any], Any]) -> set[Any]:
+        """A set of what connects; *peer* tells a member's address, where that is counted."""
+        return set() if self._admission is None else self._admission.places(peer)
 
     # --- beginning
 
@@ -242,6 +247,8 @@ class Server:
     def _finish(self) -> None:
         self._ending.stop_listening(now=True)
         self._shut = True
+        if self._admission is not None:
+            self._admission.close()
         self._remove_file()
         self._handshaking.clear()
         self._http.clear()
@@ -253,7 +260,10 @@ class Server:
     def refuse_upgrade(self, request: Request) -> Response:
         """Nothing new is accepted; from HTTP connections that stay."""
         self._refused += 1
-        _log.info("refused an upgrade from %s: the server is draining", request.remote_address)
+        seldom(
+            "refused draining", logging.INFO, "refused an upgrade from %s: the server is draining",
+            request.remote_address,
+        )  # fmt: skip
         return error_page(request, 503, "this server is being replaced: ask again", [("Retry-After", "1")])
 
     def ended(self, connection: WebSocketConnection) -> None:
@@ -264,6 +274,12 @@ class Server:
     def look_quiet(self) -> None:
         """Something has ended; from connections of both kinds."""
         self._ending.look()
+
+
+def _admission(server: Server, app: HttpServer, loop: asyncio.AbstractEventLoop) -> Admission | None:
+    if app.most_connections is None and app.most_per_address is None:
+        return None
+    return Admission(server, loop, app.most_connections, app.most_per_address)
 
 
 def _nothing() -> None:
@@ -306,7 +322,7 @@ async def serve_socket(
     keep_alive(sock)
     no_delay(sock)
     if ssl is None and available():
-        return Listener(poller_of(server._loop), sock, lambda: ServerHandshake(server, False), backlog)
+        return Listener(poller_of(server._loop), sock, _factory(server, None), backlog)
     return await server._loop.create_server(
         _factory(server, ssl),
         sock=sock,
@@ -335,13 +351,14 @@ async def bind_unix(
         raise
 
 
-def _factory(server: Server, context: _ssl.SSLContext | None) -> Callable[[], ServerHandshake]:
+def _factory(server: Server, context: _ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
     """What the loop calls for a connection it has accepted, and with TLS before it has greeted."""
+    begin = ServerHandshake if server._admission is None else Gate
     if context is None:
-        return lambda: ServerHandshake(server, False)
+        return lambda: begin(server, False)
 
-    def greeted() -> ServerHandshake:
-        handshake = ServerHandshake(server, True)
+    def greeted() -> asyncio.Protocol:
+        handshake = begin(server, True)
         server._greeting.add(handshake)
         return handshake
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .codes import CloseReason
-from .config import HttpConfig, check, check_config, check_port, check_seconds, check_size
+from .config import HttpConfig, check, check_config, check_count, check_port, check_seconds, check_size
 from .ending import HowToClose
 from .extensions.base import ExtensionOffer
 from .health import Health, check_table
@@ -192,6 +192,19 @@ class ServerMethods:
         self._server.how_to_close = HowToClose.checked(code, reason, grace, spread)
         return self
 
+    def max_connections(self, number: int | None) -> Self:
+        """Connections of all kinds at a time; beyond it 503 with ``Retry-After``. ``None``: any number."""
+        self._server.most_connections = check_count("max_connections", number)
+        return self
+
+    def max_connections_per_address(self, number: int | None) -> Self:
+        """Connections from one IPv4 address, or one IPv6 network of 64 bits; beyond it 429 with ``Retry-After``.
+
+        Behind a proxy all come from the proxy's. Unix sockets are not counted. ``None``: any number.
+        """
+        self._server.most_per_address = check_count("max_connections_per_address", number)
+        return self
+
     def max_body_size(self, size: int | None) -> Self:
         """Bytes of a request's body, 1 MiB; beyond it 413. For all routes that set none of their own."""
         server = self._server
@@ -323,6 +336,8 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.http_timeout = self.config.timeout
         self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size
+        self.most_connections = self.config.max_connections
+        self.most_per_address = self.config.max_connections_per_address
         self.ssl_context: _ssl.SSLContext | None = None
         self.allowed_origins: tuple[str, ...] | None = None
         if self.default_extensions is None:

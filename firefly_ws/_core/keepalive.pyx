@@ -33,9 +33,10 @@ import os
 
 from ..codes import CloseCode, CloseReason
 from ..errors import PingTimeout, ReadTimeout, WriteTimeout
+from ..seldom import seldom
 from .frames import close_payload
 
-cdef object _log = logging.getLogger("firefly_ws")
+cdef int _INFO = logging.INFO
 
 
 cdef class Kept(Closing):
@@ -76,7 +77,7 @@ cdef class Kept(Closing):
 
     cdef int give_up(self, object error) except -1:
         """End TCP at once; what had come is still delivered."""
-        _log.debug("%r: %s", self, error)
+        seldom(type(error).__name__, _INFO, "%r: closed for a limit: %s", self, error)
         if self.error is None:
             self.error = error
         if self._state < CLOSING:

@@ -10,6 +10,8 @@ import contextvars
 import logging
 from typing import Any
 
+from firefly_ws.seldom import seldom
+
 from .answers import error_page
 from .body import RequestBody
 from .exchange import Cycle, Host
@@ -176,7 +178,10 @@ class Ending(asyncio.Protocol):
         if self._full or self._ended:
             waiting = self._transport.get_write_buffer_size()
             if waiting and waiting >= self._judged[1]:
-                _log.info("%s took nothing of its answer for timeout=%s s", self.peer, self._host.timeout)
+                seldom(
+                    "http timeout", logging.INFO, "%s took nothing of its answer for timeout=%s s",
+                    self.peer, self._host.timeout,
+                )  # fmt: skip
                 self.abort()
                 return
             self._judged = (0, waiting)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+from firefly_ws.seldom import seldom
 
 from .head import BadRequest
 from .headers import split_list
@@ -15,7 +18,7 @@ from .response import Response
 if TYPE_CHECKING:
     from .serving import Serving
 
-__all__ = ["Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on"]
+__all__ = ["Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on", "note_refused"]
 
 
 class Endpoint:
@@ -116,3 +119,9 @@ def goes_on(request: Request, connection: str | None) -> bool:
     if request.http_version == "1.0":
         return "keep-alive" in options and "close" not in options
     return "close" not in options
+
+
+def note_refused(what: str, peer: object, error: BadRequest) -> None:
+    """Log that something of *peer*'s has been refused."""
+    kind = f"refused {error.status}"
+    seldom(kind, logging.INFO, "refused %s from %s: %d, %s", what, peer, error.status, error.message)

@@ -16,7 +16,7 @@ from typing import Any
 from .answers import as_response, error_page
 from .body import HIGH, RequestBody, body_length, expects_100
 from .ending import Ending
-from .exchange import Cycle, Direct, Endpoint, check_target, goes_on
+from .exchange import Cycle, Direct, Endpoint, check_target, goes_on, note_refused
 from .head import BadRequest, RequestHead
 from .pieces import closed, framed
 from .request import Request
@@ -116,7 +116,7 @@ class Serving(Ending):
 
     def _lost_body(self, error: BadRequest) -> None:
         """The body cannot be read to its end; who reads it has been told, and answers."""
-        _log.info("refused a body from %s: %d, %s", self.peer, error.status, error.message)
+        note_refused("a body", self.peer, error)
         self._close_after = self._deaf = True
         self._body = None
         if not self._busy:
@@ -381,7 +381,7 @@ class Serving(Ending):
         """What came is no request we serve; nothing behind it can be trusted."""
         if self._ended:
             return
-        _log.info("refused a request from %s: %d, %s", self.peer, error.status, error.message)
+        note_refused("a request", self.peer, error)
         self._close_after = True
         if self._streaming:
             self.abort()
