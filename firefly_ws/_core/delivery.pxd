@@ -65,6 +65,7 @@ cdef class Delivery(MessageSink):
     cdef object large_buffer(self)
     cdef int received_large(self, Py_ssize_t size) except -1
     cdef int enqueue(self, object message, Py_ssize_t size) except -1
+    cdef int keep(self, object message, Py_ssize_t size) except -1
     cdef bint full(self) noexcept
     cdef int deliver(self, object message, bint is_text) except -1
     cdef int ended_callback(self, object pending) except -1

@@ -150,6 +150,10 @@ cdef class Delivery(MessageSink):
         if self.hold & (ENDED | DEAD):
             self.discarded += size
             return self.work <= 0 or self.hold & DEAD != 0
+        return self.keep(message, size)
+
+    cdef int keep(self, object message, Py_ssize_t size) except -1:
+        """Keep it whatever has been sent: `leave` delivers it; 1 if no more should come."""
         if self.queue is None:
             self.queue = deque()
         self.queue.append(message)

@@ -48,6 +48,10 @@ cdef class RawFrames(FrameSink):
             more = self.inbox.keep(frame, len(payload))
         elif self.inbox is not None:
             more = self.inbox.put(frame, len(payload))
+        elif opcode == 8:
+            # The same for a callback; behind the frames that wait for it, in order.
+            delivery.work -= PER_MESSAGE + len(payload)
+            more = delivery.keep(frame, len(payload))
         else:
             delivery.work -= PER_MESSAGE + len(payload)
             more = delivery.enqueue(frame, len(payload)) if delivery.hold else delivery.deliver(frame, False)

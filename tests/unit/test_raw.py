@@ -241,6 +241,35 @@ async def test_our_close_frame_is_sent_as_it_is_and_the_peers_is_shown() -> None
         peer.connection.send_frame(PingFrame())
 
 
+async def test_on_message_too_is_given_the_peers_close_behind_ours_and_nothing_else() -> None:  # C5
+    shown: list[Any] = []
+    peer = Peer(raw=True, binary=lambda frame, connection: shown.append(frame))
+    peer.connection.send_frame(CloseFrame(1000))
+    peer.feed(peer.frame(TEXT, b"too late"), peer.frame(CLOSE, BYE))
+    await turns()
+    assert shown == [CloseFrame(1000, "bye")]
+    assert peer.connection.discarded == len("too late")
+
+
+async def test_the_peers_close_behind_ours_waits_for_a_callback_that_is_pending() -> None:
+    release = asyncio.Event()
+    shown: list[Any] = []
+
+    async def on_message(frame: Any, connection: Any) -> None:
+        shown.append(frame)
+        await release.wait()
+
+    peer = Peer(raw=True, binary=on_message, close=lambda connection, reason: shown.append(reason))
+    peer.send(TEXT, b"a")
+    peer.connection.close()
+    peer.send(CLOSE, BYE)
+    await turns()
+    assert shown == [TextFrame("a")]
+    release.set()
+    await turns(6)
+    assert shown == [TextFrame("a"), CloseFrame(1000, "bye"), CloseReason(1000, "bye")]
+
+
 async def test_a_close_that_the_user_never_answers_ends_tcp_after_close_timeout() -> None:
     peer = raw(limits={"close_timeout": 0.01})
     peer.send(CLOSE, BYE)
