@@ -19,6 +19,7 @@ from .http.response import Response
 from .http.static import StaticFiles
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
+from .policy import WebSocketPolicy
 from .routes import Place, RouteTable
 from .runtime import submit
 from .server import Server, bind_tcp, bind_unix, serve_sockets
@@ -385,6 +386,24 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
         self.extension_hook: Callable[..., Any] | None = None
         self.sub_protocol_hook: Callable[..., Any] | None = None
 
+    def _set(self, name: str, value: object) -> Self:
+        if name in _OF_THE_SERVER:
+            WebSocketPolicy().replace(**{name: value})
+            raise ValueError(_of_the_server(name, value))
+        return super()._set(name, value)
+
+    def policy(self, policy: WebSocketPolicy) -> Self:
+        """All limits at once; the setters change single fields of it, whatever the order of the calls.
+
+        Raises ``ValueError`` for one of ``open_timeout``, ``max_header_size`` and ``max_header_count`` that is neither
+        the server's nor the default: they hold before the route is known.
+        """
+        for name in _OF_THE_SERVER if isinstance(policy, WebSocketPolicy) else ():
+            value = getattr(policy, name)
+            if value not in (getattr(WebSocketPolicy(), name), getattr(self._server.default_policy, name)):
+                raise ValueError(_of_the_server(name, value))
+        return super().policy(policy)
+
     def origins(self, *allowed: str) -> Self:
         """As `HttpServer.origins`, for this route."""
         self.allowed_origins = _check_origins(allowed)
@@ -413,6 +432,16 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
             raise ValueError(f"on_sub_protocol_select() is set already, to {self.sub_protocol_hook!r}")
         self.sub_protocol_hook = callback
         return self
+
+
+_OF_THE_SERVER = ("open_timeout", "max_header_size", "max_header_count")
+
+
+def _of_the_server(name: str, value: object) -> str:
+    return (
+        f"{name}={value!r} cannot hold for a route, which is not known before the head has been read; "
+        f"set it for all: http_server().{name}({value!r})"
+    )
 
 
 def http_server(config: HttpConfig | None = None) -> HttpServer:

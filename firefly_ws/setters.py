@@ -41,7 +41,7 @@ class PolicySetters:
         return self._set("max_fragments", number)
 
     def open_timeout(self, seconds: float | None) -> Self:
-        """Until the upgrade. On a server it is the server's that counts."""
+        """Until the upgrade. Of a server, not of a route: the route is not known yet."""
         return self._set("open_timeout", seconds)
 
     def close_timeout(self, seconds: float | None) -> Self:
@@ -118,7 +118,7 @@ class PolicySetters:
         return self._set("over_rate", how)
 
     def max_header_size(self, size: int | None) -> Self:
-        """Bytes of the handshake's head. On a server it is the server's that counts: the route is not known yet."""
+        """Bytes of the handshake's head. Of a server, not of a route, as `open_timeout`."""
         return self._set("max_header_size", size)
 
     def max_header_count(self, number: int | None) -> Self:

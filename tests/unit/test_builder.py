@@ -173,6 +173,20 @@ def test_a_config_has_its_policys_limits_where_it_sets_none() -> None:
         HttpConfig(WebSocketPolicy())  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(("name", "value"), [("open_timeout", 1), ("max_header_size", 100), ("max_header_count", None)])
+def test_a_limit_that_holds_before_the_route_is_known_is_refused_by_a_route(name: str, value: int | None) -> None:
+    said = rf"{name}={value} cannot hold for a route.*http_server\(\)\.{name}\({value}\)"
+    policy = WebSocketPolicy(max_message_size=5).replace(**{name: value})
+    one = route()
+    with pytest.raises(ValueError, match=said):
+        getattr(one, name)(value)
+    with pytest.raises(ValueError, match=said):
+        one.policy(policy)
+    assert one.current().policy == WebSocketPolicy()
+    assert http_server().policy(policy).websocket("/").policy(policy).current().policy == policy
+    getattr(client(), name)(value).policy(policy)
+
+
 def url(builder: WebSocketClient) -> str:
     return str(builder._url)
 

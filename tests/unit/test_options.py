@@ -116,6 +116,8 @@ def test_on_message_with_on_text_and_on_binary_would_never_be_called(options: Co
 @for_each("make", [a_route, a_client])
 @for_each("name", sorted(POLICY_FIELDS))
 def test_a_setter_sets_its_field(make: Make, name: str) -> None:
+    if make is a_route and name in {"open_timeout", "max_header_size", "max_header_count"}:
+        return  # the server's: see test_builder
     options = make()
     value = good(name)
     assert getattr(options, name)(value) is options
