@@ -25,6 +25,7 @@ struct options {
     int pid;      /* whose CPU time is read at both ends of the measured window; 0 = nobody's */
     bool text;
     bool deflate; /* offer permessage-deflate without context takeover and send RSV1 */
+    bool chain;   /* offer fragment before it, with a bound that no message reaches */
     bool spin;    /* poll without sleeping */
 };
 

@@ -15,6 +15,7 @@ from benchmarks.processes import (
     client_command,
     cores,
     json_payload,
+    keepalive_command,
     load_command,
     running,
     server_command,
@@ -59,7 +60,7 @@ class Bench:
         """Starts what the subject needs for all rounds; raises BenchmarkError when it cannot be started."""
         if self.scenario.kind == "client":
             self._servers[subject] = self._start(load_command("echo"), self.load_core)
-        elif self.scenario.kind != "idle":  # memory is measured in a process that has seen nothing yet
+        elif self.scenario.kind not in ("idle", "keepalive"):  # measured in a process that has seen nothing yet
             command = load_command("echo") if subject == FLOOR else server_command(subject)
             self._servers[subject] = self._start(command, self.server_core)
 
@@ -71,6 +72,8 @@ class Bench:
         if self.scenario.kind == "idle":
             with running(server_command(subject), self.server_core) as server:
                 return self._idle(server, int(server.read_json(START_TIMEOUT)["port"]))
+        if self.scenario.kind == "keepalive":
+            return self._keepalive(subject)
         windows: list[Metrics] = []
         while len(windows) <= self.settings.retries and all(one["waited_share"] > BUSY for one in windows):
             windows.append(self._window(subject))
@@ -108,6 +111,14 @@ class Bench:
         arguments = (port, self.settings.seconds, self.settings.warmup, self.scenario.options["size"])
         with running(client_command(subject, *map(str, arguments)), self.server_core) as client:
             return client.read_json(START_TIMEOUT + self.settings.seconds + self.settings.warmup)
+
+    def _keepalive(self, subject: str) -> Metrics:
+        # A quick look has fewer connections at shorter intervals: as many Pings a second.
+        scale, options = self.settings.scale, self.scenario.options
+        count, interval = int(options["connections"] * scale), options["interval"] * scale
+        command = keepalive_command(subject, str(count), str(interval))
+        with running(command, self.server_core) as process:
+            return process.read_json(START_TIMEOUT + 4 * interval)
 
     @contextlib.contextmanager
     def _held(self, **options: Any) -> Any:

@@ -165,6 +165,10 @@ def client_command(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks.clients", name, *arguments]
 
 
+def keepalive_command(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.keepalive", name, *arguments]
+
+
 def load_command(mode: str, **options: Any) -> list[str]:
     """`load_command("load", port=1, text=True)`: True is a bare switch; False and None leave the option out."""
     command = [str(compiled_load()), mode]

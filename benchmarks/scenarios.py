@@ -57,6 +57,7 @@ KINDS = {
     "connect": Kind(("seconds", "cpu_us", "p50_us", "p99_us"), "seconds"),
     "churn": Kind(("rate", "cpu_us", "p50_us", "p99_us"), "cpu_us"),
     "idle": Kind(("idle_kib", "again_kib", "left_kib", "given_back"), "idle_kib"),
+    "keepalive": Kind(("cpu_ms", "pings", "idle_kib"), "cpu_ms"),
     "client": Kind(("rate", "cpu_us"), "rate", higher_is_better=True),
 }
 
@@ -67,6 +68,8 @@ COLUMN_TITLES = {
     "p99_us": "p99 µs",
     "load_share": "load's core",
     "seconds": "seconds",
+    "cpu_ms": "CPU ms a second",
+    "pings": "Pings a second",
     "idle_kib": "KiB each",
     "again_kib": "KiB, 2nd fill",
     "left_kib": "KiB left",
@@ -160,6 +163,14 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        "chain",
+        "fragment and permessage-deflate in a chain; 16 connections, 4 in flight, about 1 KB of JSON",
+        "load",
+        {"connections": 16, "depth": 4, "text": True, "deflate": True, "chain": True},
+        subjects=("firefly-chain", "firefly-deflate"),
+        reference="firefly-deflate",
+    ),
+    Scenario(
         "connect",
         "500 connects at one instant, until the last is upgraded",
         "connect",
@@ -196,6 +207,15 @@ SCENARIOS = (
         subjects=("firefly-deflate", "websockets-deflate"),
         reference="websockets-deflate",
         targets=(Target("KiB of an idle connection", "idle_kib", 12, subject="firefly-deflate"),),
+        most_rounds=1,
+    ),
+    Scenario(
+        "keepalive",
+        "100,000 connections in memory with ping_interval=20, which answer Pings and say nothing else",
+        "keepalive",
+        {"connections": 100_000, "interval": 20},
+        subjects=(OURS, "firefly-none"),
+        reference="firefly-none",
         most_rounds=1,
     ),
     Scenario(

@@ -8,7 +8,7 @@ import socket
 import ssl as _ssl
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ._core.outbox import Turn
 from ._core.poll import Poller, available
@@ -118,13 +118,13 @@ class Server:
         elif self._ending.began:
             self._ending.stop_listening()
 
-    def __await__(self) -> Generator[Any, None, Server]:
+    def __await__(self) -> Generator[Any, None, Self]:
         self._awaited = True
         if self._starting is not None:
             yield from asyncio.shield(self._starting).__await__()
         return self
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> Self:
         return await self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

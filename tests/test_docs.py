@@ -11,21 +11,11 @@ from pathlib import Path
 
 import pytest
 from programs import Programs
+from snippets import PAGES, ROOT, snippets
 
 import firefly_ws
 from firefly_ws import testing
 from firefly_ws.session import Incoming, Outgoing
-
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
-
-
-def snippets() -> list[tuple[str, str]]:
-    found = []
-    for page in PAGES:
-        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1):
-            found.append((f"{page.relative_to(ROOT)}:{number}", block))
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,11 @@ def on_binary(data: bytes, connection: Any) -> None:
 
 async def start(variant: str) -> int:
     """`typed`: `on_text` and `on_binary`; `async`: an `async def` that awaits its send; `deflate`, `defaults`: the
-    default extensions; otherwise `on_message`. permessage-deflate is never agreed unless the load offers it."""
+    default extensions; `chain`: `fragment` as well; otherwise `on_message`. None is agreed on unless it is offered."""
     route = http_server().websocket("/").max_message_size(LARGEST)
-    if variant not in ("deflate", "defaults"):
+    if variant == "chain":
+        route = route.extensions(["fragment", "permessage-deflate"])
+    elif variant not in ("deflate", "defaults"):
         route = route.extensions([])
     if variant == "typed":
         route = route.on_text(on_text).on_binary(on_binary)

@@ -119,9 +119,9 @@ class Connecting:
         given = self._given
         server: MemoryServer
         if isinstance(given, MemoryServer):
-            server = await given  # type: ignore[assignment]
+            server = await given
         else:
-            server = self._server = await listen_in_memory(given)  # type: ignore[assignment]
+            server = self._server = await listen_in_memory(given)
         try:
             self.connection = await self._upgrade(server)
         except BaseException:
