@@ -245,9 +245,25 @@ async def test_a_plain_client_at_a_tls_server_is_told_and_the_server_goes_on(
 
 
 async def test_a_tls_handshake_that_does_not_go_on_ends_with_open_timeout(ours: Issued) -> None:
-    async with await listening(ours.server_context(), open_timeout=0.1) as server, raw_client(server.port) as peer:
-        with contextlib.suppress(ConnectionResetError):
-            assert await peer.rest() == b""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    hello = outgoing.read()
+    async with await listening(ours.server_context(), open_timeout=0.1) as server:
+        # In silence, behind a whole hello, and a byte now and then.
+        for begin, dribble in ((b"", b""), (hello, b""), (b"", hello)):
+            async with raw_client(server.port) as peer:
+                peer.send(begin)
+                sent = 0
+                for byte in dribble:
+                    peer.send(bytes((byte,)))
+                    sent += 1
+                    await asyncio.sleep(0.005)
+                    if peer.reader.at_eof() or peer.reader.exception() is not None:
+                        break
+                assert sent < len(hello)
+                with contextlib.suppress(ConnectionResetError):
+                    await peer.rest()
 
 
 async def test_a_tls_handshake_that_ends_behind_the_servers_close_is_not_served(
