@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from . import check, connect, echo, serve
+from . import bench, check, connect, echo, serve
 
 __all__ = ["main"]
 
@@ -27,6 +27,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "firefly-ws") -> int:
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="WebSocket from the command line.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (echo, serve, connect, check):
+    for command in (echo, serve, connect, check, bench):
         command.add(commands)
     return parser

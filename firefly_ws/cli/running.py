@@ -21,6 +21,7 @@ def run_to_exit(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     `firefly_ws.run`, which closes what is open by itself, this leaves it to the command what to say last.
     """
     came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         loop = runner.get_loop()
         living = loop.create_task(main())
@@ -33,9 +34,11 @@ def run_to_exit(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
         for number in _ENDING:
             try:
+                handler = signal.getsignal(number)
                 # A shell's background job ignores SIGINT, and so do we.
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                if handler is not signal.SIG_IGN:
                     loop.add_signal_handler(number, end, number)
+                    before[number] = handler
             except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
                 break
         try:
@@ -48,4 +51,8 @@ def run_to_exit(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         except RuntimeError:  # the loop was stopped
             if len(came) < 2:
                 raise
+        finally:
+            for number, handler in before.items():  # uvloop leaves its handler of SIGTERM behind
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
     return 128 + came[0]

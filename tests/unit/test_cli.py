@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from firefly_ws import WebSocketConnectionException, cli
-from firefly_ws.cli import echo
+from firefly_ws.cli import bench, echo
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
@@ -58,6 +58,10 @@ def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
         (["check", "ws://h/", "-H", "Upgrade: secret"], "-H 'Upgrade': header 'Upgrade' belongs to the handshake"),
         (["check", "ws://h/", "-H", "Authorization: secret\x1b"], "its value cannot be sent"),
         (["check", "ws://h/", "--timeout", "0"], "argument --timeout: '0' must be a number of seconds, above 0"),
+        (["bench", "ws://h/", "--connections", "0"], "'0' must be a whole number from 1 to 100000"),
+        (["bench", "ws://h/", "--text", "--binary"], "argument --binary: not allowed with argument --text"),
+        (["bench", "ws://h/", "-c", "9", "-d", "99", "-s", "9999999"], "--size 9999999 would have more than 1024 MiB"),
+        (["bench", "ws://h/", "-H", "Authorization: secret\x1b"], "its value cannot be sent"),
         (["connect", "ws://h/", "--ping", "0"], "argument --ping: '0' must be a number of seconds, above 0"),
     ],
 )
@@ -116,6 +120,42 @@ def test_a_prompt_without_its_packages_names_what_to_install(
         assert "pip install 'firefly-ws[cli]'" in line
         extra = PROJECT["project"]["optional-dependencies"]["cli"]
         assert any(one.startswith(package.replace("_", "-")) for one in extra)
+
+
+def test_a_chart_without_its_package_or_its_directory_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(bench, "run_to_exit", never)
+    for option in ("--png", "--json"):
+        assert cli.main(["bench", "ws://127.0.0.1:1/", option, "/nowhere/at all"]) == 1
+        assert capsys.readouterr().err == f"firefly-ws: {option} /nowhere/at all: there is no directory /nowhere\n"
+    for name in [name for name in sys.modules if name.startswith(("matplotlib", "firefly_ws.cli.benching.chart"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("firefly_ws.cli.benching.chart", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["bench", "ws://127.0.0.1:1/", "--png", "x.png"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'firefly-ws[chart]'" in line
+    assert any(one.startswith("matplotlib") for one in PROJECT["project"]["optional-dependencies"]["chart"])
+
+
+def test_more_connections_than_files_are_refused_with_the_limit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource", reason="POSIX alone")
+    raised: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 500))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: raised.append(limits))
+    monkeypatch.setattr(bench, "run_to_exit", lambda main: 0)
+    for connections in ("10", "200"):
+        assert cli.main(["bench", "ws://127.0.0.1:1/", "-c", connections]) == 0
+    assert raised == [(264, 500)]
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "ws://127.0.0.1:1/", "-c", "450"])
+    assert "--connections 450 needs 514 open files; this process may have 500" in capsys.readouterr().err
 
 
 def test_where_it_cannot_listen_is_one_line(

@@ -1,0 +1,1 @@
+"""What `firefly-ws bench` measures, how, and how it is shown."""
