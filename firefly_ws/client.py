@@ -117,11 +117,13 @@ class Again:
         attempt: Callable[[], tuple[object, Callable[[], Target]]],
         backoff: Backoff,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        dial: Callable[[Target, Callbacks], Awaitable[WebSocketConnection]] = dial,
     ) -> None:
         self._url = url
         self._attempt = attempt
         self._backoff = backoff
         self._sleep = sleep
+        self._dial = dial
         self._delay = 0.0
         self._task: asyncio.Task[Any] | None = None
         self.stopped = False
@@ -148,7 +150,7 @@ class Again:
                     hook, make = self._attempt()
                     await settled(hook)
                     target = make()
-                    connection = await dial(target, _with_first(target.settings.callbacks, first))
+                    connection = await self._dial(target, _with_first(target.settings.callbacks, first))
                 except Exception as error:
                     self._delay = self._backoff.failed(error)
                     tries = self._backoff.tries

@@ -350,7 +350,7 @@ class WebSocketClient(ConnectionOptions, _Way):
             _check_connected(sock)
         return self._target(sock)
 
-    def _again(self, strategy: Reconnect) -> Again:
+    def _again(self, strategy: Reconnect, **how: Any) -> Again:
         def attempt() -> tuple[object, Callable[[], Target]]:
             # Options are read at each try. The hook gets a copy: what it adds must not add up.
             if strategy.before_try is None:
@@ -358,7 +358,7 @@ class WebSocketClient(ConnectionOptions, _Way):
             one = self._copy()
             return strategy.before_try(one), one._target
 
-        return Again(self._url, attempt, Backoff(strategy))
+        return Again(self._url, attempt, Backoff(strategy), **how)
 
     def _copy(self) -> WebSocketClient:
         other = copy.copy(self)

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any, cast
 from urllib.parse import unquote
 
+from firefly_ws._core.delivery import Callbacks
 from firefly_ws._core.protocol import Protocol
 from firefly_ws.accepting import ServerHandshake
 from firefly_ws.client_builder import HttpClient, WebSocketClient
@@ -91,10 +92,13 @@ def listen_in_memory(server: HttpServer | WebSocketRoute) -> MemoryServer:
 class Connecting:
     """What `connect_in_memory` returns: await it, or enter it with ``async with``; it begins then."""
 
-    def __init__(self, server: HttpServer | WebSocketRoute | MemoryServer, target: Target, link: Link) -> None:
+    def __init__(
+        self, server: HttpServer | WebSocketRoute | MemoryServer, client: WebSocketClient, link: Link | None
+    ) -> None:
         self._given = server
-        self._target = target
-        self._link = link
+        self._client = client
+        self._target = client._target()
+        self._link = Link() if link is None else link
         self._server: MemoryServer | None = None  # one of our own
         self.connection: WebSocketConnection | None = None
         #: The server's end of it, once the upgrade is done.
@@ -123,14 +127,28 @@ class Connecting:
         else:
             server = self._server = await listen_in_memory(given)
         try:
-            self.connection = await self._upgrade(server)
+            self.connection = await self._dial(server)
         except BaseException:
             await self.end_server()
             raise
         return self.connection
 
-    async def _upgrade(self, server: MemoryServer) -> WebSocketConnection:
-        target = self._target
+    async def _dial(self, server: MemoryServer) -> WebSocketConnection:
+        strategy = self._client._reconnect
+        if strategy is None:
+            return await self._upgrade(server, self._target)
+        tries = 0
+
+        async def dial(target: Target, callbacks: Callbacks) -> WebSocketConnection:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                self._link = Link()  # what became of the one before is over
+            return await self._upgrade(server, target)
+
+        return await self._client._again(strategy, dial=dial).open()
+
+    async def _upgrade(self, server: MemoryServer, target: Target) -> WebSocketConnection:
         handshake = ClientHandshake(target)
         try:
             near, far = server.accept(self._link, handshake, secure=target.url.secure)
@@ -199,8 +217,8 @@ def connect_in_memory(
     *server* is a server's builder, which is begun for this connection and closed behind
     it, or what `listen_in_memory` returned. *client* is a path, or a client's builder
     with its headers, extensions and callbacks; of its URL the path counts, and ``wss``
-    makes both ends believe in TLS that is not there. *link* cuts, delays or splits what
-    flows. Returns what to await, or to enter with ``async with``, for the client's
+    makes both ends believe in TLS that is not there; with ``.reconnect()`` it is tried until
+    it is open. *link* cuts, delays or splits what flows, of the first try if there are several. Returns what to await, or to enter with ``async with``, for the client's
     `WebSocketConnection`; raises there what ``connect()`` would. ``TypeError`` for other
     arguments.
     """
@@ -216,4 +234,4 @@ def connect_in_memory(
         raise TypeError(f"client={client!r} must be a path or a client's builder, not {type(client).__name__}")
     if link is not None and not isinstance(link, Link):
         raise TypeError(f"link={link!r} must be a Link")
-    return Connecting(server, client._target(), Link() if link is None else link)
+    return Connecting(server, client, link)

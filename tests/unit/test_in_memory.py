@@ -24,6 +24,7 @@ from firefly_ws import (
     WebSocketConnectionException,
     http_client,
     http_server,
+    ws,
 )
 from firefly_ws.per_loop import runtime_of
 from firefly_ws.testing import Link, connect_in_memory, listen_in_memory
@@ -244,6 +245,29 @@ def test_a_cut_connection_ends_with_1006_and_only_a_reset_is_an_error(run: Run, 
         assert heard[-1] == 1006
         assert [type(one) for one in heard[:-1]] == [ConnectionResetError] * reset
         await idle()
+
+    run(main)
+
+
+def test_a_client_that_reconnects_tries_until_it_is_open(run: Run) -> None:
+    async def main() -> None:
+        answers: list[Response | None] = [Response(503), None]
+        tokens = iter(["none", "old", "new"])
+        link = Link()
+        link.to_client.cut(after=10)
+        server = echo().on_upgrade(lambda request: answers.pop(0) if link.to_client.passed else Response(500))
+        builder = http_client().websocket("ws://example.com/echo")
+        builder.reconnect(base_delay=0, max_tries=3, before_try=lambda builder: builder.bearer(next(tokens)))
+        async with connect_in_memory(server, builder, link=link) as connection:
+            connection.send("hello")
+            assert await connection.receive() == "hello"
+            assert connection.request.headers["authorization"] == "Bearer new"
+        assert connection.close_reason == (1000, "")
+
+        with pytest.raises(WebSocketConnectionException, match="gave up after 2 tries") as raised:
+            refusing = echo().on_upgrade(lambda request: Response(503))
+            await connect_in_memory(refusing, ws("ws://example.com/echo").reconnect(base_delay=0, max_tries=2))
+        assert raised.value.tries == 2
 
     run(main)
 
