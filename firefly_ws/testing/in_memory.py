@@ -218,7 +218,8 @@ def connect_in_memory(
     it, or what `listen_in_memory` returned. *client* is a path, or a client's builder
     with its headers, extensions and callbacks; of its URL the path counts, and ``wss``
     makes both ends believe in TLS that is not there; with ``.reconnect()`` it is tried until
-    it is open. *link* cuts, delays or splits what flows, of the first try if there are several. Returns what to await, or to enter with ``async with``, for the client's
+    it is open. *link* cuts, delays or splits what flows, of the first try if there are
+    several. Returns what to await, or to enter with ``async with``, for the client's
     `WebSocketConnection`; raises there what ``connect()`` would. ``TypeError`` for other
     arguments.
     """

@@ -264,9 +264,10 @@ def test_a_client_that_reconnects_tries_until_it_is_open(run: Run) -> None:
             assert connection.request.headers["authorization"] == "Bearer new"
         assert connection.close_reason == (1000, "")
 
+        refusing = echo().on_upgrade(lambda request: Response(503))
+        trying = connect_in_memory(refusing, ws("ws://example.com/echo").reconnect(base_delay=0, max_tries=2))
         with pytest.raises(WebSocketConnectionException, match="gave up after 2 tries") as raised:
-            refusing = echo().on_upgrade(lambda request: Response(503))
-            await connect_in_memory(refusing, ws("ws://example.com/echo").reconnect(base_delay=0, max_tries=2))
+            await trying
         assert raised.value.tries == 2
 
     run(main)
