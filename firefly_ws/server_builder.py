@@ -144,14 +144,20 @@ class ServerMethods:
         return self
 
     def asgi(
-        self, app: Callable[..., Any], *, root_path: str = "", max_body_size: int | None = None
+        self,
+        app: Callable[..., Any],
+        *,
+        root_path: str = "",
+        max_body_size: int | None = None,
+        startup_timeout: float | None = 60,
     ) -> Self:
         """Have an ASGI 3 application (FastAPI, Starlette, Django …) take every request that no route takes.
 
         HTTP, websockets and the lifespan: startup comes before listening, and where it fails
         that is the error of `listen`. *root_path* is the prefix that a proxy has taken away.
         *max_body_size* (bytes) bounds a request's body; by default it is the application's to do
-        so, reading pauses until it asks for more. Raises ``ValueError`` where there is one already.
+        so, reading pauses until it asks for more. *startup_timeout* (seconds) bounds its startup.
+        Raises ``ValueError`` where there is one already.
         """
         from .asgi.hosting import Mounted
 
@@ -160,7 +166,8 @@ class ServerMethods:
         check("root_path", root_path, str, "a str")
         if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
             raise ValueError(f"root_path={root_path!r} must begin with '/' and not end with one, or be empty")
-        server.mounted = Mounted(app, server, root_path, check_size("max_body_size", max_body_size))
+        check_seconds("startup_timeout", startup_timeout)
+        server.mounted = Mounted(app, server, root_path, check_size("max_body_size", max_body_size), startup_timeout)
         return self
 
     def on_not_found(self, callback: Callable[[Request], object]) -> Self:

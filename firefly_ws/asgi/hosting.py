@@ -50,8 +50,16 @@ class ApplicationOptions(ConnectionOptions):
 class Mounted:
     """What `.asgi` was given."""
 
-    def __init__(self, app: Application, defaults: ConnectionDefaults, root_path: str, max_body_size: int | None):
+    def __init__(
+        self,
+        app: Application,
+        defaults: ConnectionDefaults,
+        root_path: str,
+        max_body_size: int | None,
+        startup_timeout: float | None,
+    ):
         self.app = app
+        self.startup_timeout = startup_timeout
         self.root_path = root_path
         self.max_body_size = max_body_size
         self._options = ApplicationOptions(defaults)
@@ -120,7 +128,7 @@ class Hosted:
     async def startup(self, what: str) -> None:
         """Before the server listens, on *what*. Raises `WebSocketConnectionException` where it could not start."""
         try:
-            await self._lifespan.startup()
+            await self._lifespan.startup(self._mounted.startup_timeout)
         except LifespanFailed as failed:
             raise WebSocketConnectionException(
                 f"cannot listen on {what}: the ASGI application could not start: {failed}"

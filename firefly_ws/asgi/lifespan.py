@@ -39,16 +39,24 @@ class Lifespan:
     def _has_started(self) -> bool:
         return self._started is not None and self._started.done() and self._started.exception() is None
 
-    async def startup(self) -> None:
-        """Returns once it has started. Raises `LifespanFailed` where it says that it could not.
+    async def startup(self, patience: float | None) -> None:
+        """Returns once it has started. Raises `LifespanFailed` where it says that it could not, or says nothing.
 
-        An application that raises before it says anything has no lifespan.
+        An application that raises before it says anything has no lifespan. One that has said nothing within *patience*
+        seconds is cancelled.
         """
         self._started = self._loop.create_future()
         self._events.put_nowait({"type": "lifespan.startup"})
         self._task = self._loop.create_task(self._run(), name="firefly_ws ASGI lifespan")
         try:
-            await self._started
+            async with asyncio.timeout(patience):
+                await self._started
+        except TimeoutError:
+            await self._cancel()
+            raise LifespanFailed(
+                f"it has not answered lifespan.startup within startup_timeout={patience} s; "
+                ".asgi(app, startup_timeout=seconds) gives it longer"
+            ) from None
         except BaseException:
             await self._cancel()
             raise
@@ -83,7 +91,8 @@ class Lifespan:
             if not task.done() and self._stopped is not None and self._stopped.done():
                 await asyncio.wait({task}, timeout=1)
             task.cancel()
-            await asyncio.wait({task})
+            # Not for ever for one that does not let itself be cancelled.
+            await asyncio.wait({task}, timeout=1)
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}

@@ -280,6 +280,22 @@ async def test_a_startup_that_fails_is_the_error_of_listen() -> None:
         await http_server().asgi(FastAPI(lifespan=life)).listen("127.0.0.1", 0)
 
 
+async def test_a_startup_that_never_ends_is_the_error_of_listen_behind_its_limit() -> None:
+    ended = asyncio.Event()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        yield
+
+    with pytest.raises(WebSocketConnectionException, match=r"could not start: .*startup_timeout=0\.02 s"):
+        await soon(http_server().asgi(FastAPI(lifespan=life), startup_timeout=0.02).listen("127.0.0.1", 0))
+    assert ended.is_set()
+
+
 async def test_a_port_that_is_taken_ends_the_lifespan_too() -> None:
     said: list[str] = []
 

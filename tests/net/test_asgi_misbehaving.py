@@ -179,6 +179,8 @@ def test_bad_arguments_raise_at_once() -> None:
     for root_path in ("api", "/api/"):
         with pytest.raises(ValueError, match="must begin with '/' and not end with one"):
             http_server().asgi(app_of(), root_path=root_path)
+    with pytest.raises(ValueError, match="startup_timeout=-1"):
+        http_server().asgi(app_of(), startup_timeout=-1)
     with pytest.raises(TypeError, match="root_path=5 must be a str"):
         http_server().asgi(app_of(), root_path=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_body_size=-1"):

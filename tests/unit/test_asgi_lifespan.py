@@ -27,7 +27,7 @@ async def test_state_is_what_the_application_leaves_there(caplog: Any) -> None:
         said.append("end")
 
     one = lifespan(app)
-    await one.startup()
+    await one.startup(5)
     assert one.state == {"db": "lifespan"}
     await one.shutdown(1)
     await one.shutdown(1)
@@ -44,7 +44,7 @@ async def test_an_application_without_lifespan_is_fine() -> None:
 
     for app in (raises, returns):
         one = lifespan(app)
-        await one.startup()
+        await one.startup(5)
         assert one.state is None
         await one.shutdown(1)
 
@@ -57,7 +57,7 @@ async def test_a_startup_that_fails_says_why() -> None:
             raise RuntimeError("as Starlette does")
 
         with pytest.raises(LifespanFailed, match=message.get("message", "it gave no reason")):
-            await lifespan(app).startup()
+            await lifespan(app).startup(5)
 
 
 async def test_what_goes_wrong_at_the_end_is_logged_and_no_more(caplog: Any) -> None:
@@ -81,7 +81,7 @@ async def test_what_goes_wrong_at_the_end_is_logged_and_no_more(caplog: Any) -> 
                        (hangs, "within grace=0")):  # fmt: skip
         caplog.clear()
         one = lifespan(app)
-        await one.startup()
+        await one.startup(5)
         await one.shutdown(0 if app is hangs else 1)
         assert words in caplog.text
 
@@ -100,7 +100,7 @@ async def test_events_that_are_not_expected_raise_from_send() -> None:
             await send({"type": "lifespan.startup.complete"})
 
     one = lifespan(app)
-    await one.startup()
+    await one.startup(5)
     await one.shutdown(1)
     assert len(errors) == 3
 
@@ -110,10 +110,35 @@ async def test_a_cancelled_startup_leaves_nothing_behind() -> None:
         await asyncio.Event().wait()
 
     one = lifespan(app)
-    starting = asyncio.create_task(one.startup())
+    starting = asyncio.create_task(one.startup(5))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_startup_that_is_never_answered_ends_at_its_limit_and_names_it() -> None:
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def reads_on(scope: Any, receive: Any, send: Any) -> None:
+        while True:
+            await receive()
+
+    for app in (waits, reads_on):
+        with pytest.raises(LifespanFailed, match=r"startup_timeout=0\.01 s; \.asgi\(app, startup_timeout=seconds\)"):
+            await lifespan(app).startup(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_without_a_limit_a_startup_may_take_its_time() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.02)
+        await send({"type": "lifespan.startup.complete"})
+
+    one = lifespan(app)
+    await one.startup(None)
+    assert one.state == {}
+    await one.shutdown(1)
