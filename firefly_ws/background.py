@@ -25,7 +25,7 @@ from typing import Final
 from . import per_loop
 from .handle import longest_wait
 from .per_loop import Runtime, runtime_of
-from .signals import EndingSignals, ThirdSignal, exit_on_terminate, restore_terminate
+from .signals import EndingSignals, ThirdSignal, exit_on_terminate, restore_terminate, was_terminated_late
 
 __all__ = ["BackgroundLoop", "background", "new_event_loop", "stop_background"]
 
@@ -209,6 +209,8 @@ def _at_script_end() -> None:
     try:
         if ending is not None:
             with EndingSignals(ending.ask, ending.abort):
+                if was_terminated_late():
+                    ending.ask()
                 # A script that broke off one of our waits with Ctrl-C, and began nothing after it, was asked to end.
                 ending.finish(stay=_reached_last_line() and not _is_interactive() and not ending.runtime.interrupted)
     except KeyboardInterrupt:

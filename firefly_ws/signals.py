@@ -14,12 +14,13 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-__all__ = ["EndingSignals", "ThirdSignal", "exit_on_terminate", "restore_terminate"]
+__all__ = ["EndingSignals", "ThirdSignal", "exit_on_terminate", "restore_terminate", "was_terminated_late"]
 
 # A supervisor's "please end" has the same meaning as Ctrl-C; Windows has Ctrl-Break for it.
 _ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 _active: weakref.WeakSet[EndingSignals] = weakref.WeakSet()
+_late = False
 
 
 class ThirdSignal(KeyboardInterrupt):
@@ -76,7 +77,19 @@ class EndingSignals:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    global _late
+    outermost = frame
+    while outermost is not None and outermost.f_back is not None:
+        outermost = outermost.f_back
+    if outermost is not None and outermost.f_globals.get("__name__") == "threading":
+        _late = True  # the script is over: an exception would only keep the interpreter from what it calls then
+    else:
+        raise SystemExit(128 + number)
+
+
+def was_terminated_late() -> bool:
+    """Whether SIGTERM came between the script's last line and whoever waits behind it."""
+    return _late
 
 
 def exit_on_terminate() -> None:

@@ -55,6 +55,11 @@ async def load(where: str) -> HttpServer:
     given = where
     if not isinstance(found, (HttpServer, WebSocketRoute)) and callable(found):
         given = f"{where}()"
+        if not _is_called_with_nothing(found):
+            raise CannotLoad(
+                f"{where} takes arguments, and is given none; an ASGI application goes below a server:"
+                f" app = http_server().asgi({attribute})"
+            )
         try:
             found = found()
             if inspect.isawaitable(found):
@@ -68,6 +73,16 @@ async def load(where: str) -> HttpServer:
             f"{given} is {found!r}; it must be an HttpServer, a route of one, or a function that gives one"
         )
     return found._server
+
+
+def _is_called_with_nothing(found: Any) -> bool:
+    try:
+        inspect.signature(found).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it does not say
+        pass
+    return True
 
 
 def _raised(error: Exception, what: str) -> CannotLoad:

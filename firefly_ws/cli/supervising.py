@@ -142,7 +142,9 @@ class Supervisor:
         first, *others = self._places
         # Alone: what is wrong with the module is then said once, by the worker itself.
         first.worker = await self._begin(first)
-        said = await first.worker.ready
+        # Not awaited itself, which would cancel it where a signal comes meanwhile.
+        await asyncio.wait({first.worker.ready})
+        said = first.worker.ready.result()
         if said is None:
             await asyncio.wait({first.worker.ended})
             if first.worker.how != _SAID:

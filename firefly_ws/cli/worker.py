@@ -98,9 +98,9 @@ class Worker:
             self._process.terminate()  # it does not listen to us yet
         said = self.ready.result() if self.ready.done() else None
         grace = said["grace"] if said else 0
+        limit = None if grace is None else grace + _NET
         urged = asyncio.create_task(again.wait())
         try:
-            limit = None if grace is None else grace + _NET
             await asyncio.wait({self.ended, urged}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         finally:
             urged.cancel()
@@ -110,5 +110,5 @@ class Worker:
         if self.ended.done():
             return False
         self._process.kill()
-        await self.ended
+        await asyncio.wait({self.ended})
         return True

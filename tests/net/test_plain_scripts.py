@@ -280,6 +280,15 @@ async def test_a_signal_gives_callbacks_the_rest_of_the_grace(start: Start) -> N
     assert errors == "callbacks are still running; they have the rest of the server's grace to end\n"
 
 
+async def test_a_signal_in_the_moment_behind_the_last_line_is_no_exception(start: Start) -> None:
+    script = start("""
+        http_server().websocket("/").listen("127.0.0.1", 0)
+        threading._register_atexit(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        threading._register_atexit(say, "over")
+    """)
+    assert await asyncio.to_thread(script.end) == (0, ["over"], "")
+
+
 async def test_a_signal_while_the_main_thread_waits_for_a_handle(start: Start) -> None:
     script = start("""
         server = echo_server().listen("127.0.0.1", 0)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from command import Command
@@ -21,7 +21,9 @@ from support import CLOSE, TEXT, RawPeer, close_frame, frame, raw_client, upgrad
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
-LIMIT = 120.0  # seconds: nothing takes so long, but where something hangs
+_Command = TypeVar("_Command", bound=Command)
+
+LIMIT = 60.0  # seconds: nothing takes so long, but where something hangs
 
 CHAT = """
 import asyncio, os, pathlib
@@ -61,7 +63,7 @@ def chat(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def ending(one: Serve) -> Iterator[Serve]:
+def ending(one: _Command) -> Iterator[_Command]:
     """*one*, killed at the end if it still runs."""
     try:
         yield one
@@ -84,6 +86,13 @@ async def lost(peer: RawPeer) -> None:
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(LIMIT):
             await peer.reader.read()
+
+
+async def made(path: Path) -> None:
+    """The other process has got as far as to make it."""
+    async with asyncio.timeout(LIMIT):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.01)
 
 
 async def pids(port: int, count: int) -> set[int]:
@@ -143,6 +152,20 @@ def test_workers_share_a_port_and_end_with_their_supervisor(chat: Path) -> None:
         assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+def test_a_signal_while_it_begins_ends_it_too(chat: Path) -> None:
+    with (chat / "chat.py").open("a") as module:
+        module.write("async def never():\n    pathlib.Path('begun').touch()\n    await asyncio.Event().wait()\n")
+    for workers in ([], ["--workers", "1"]):
+        arguments = ("serve", "chat:never", "--port", "0", *workers)
+        with ending(Command(*arguments, cwd=chat, limit=LIMIT, alone=False)) as command:
+            asyncio.run(made(chat / "begun"))
+            command.process.send_signal(signal.SIGTERM)
+            code, said, errors = command.end()
+        assert (code, said) == (0, ""), workers
+        assert "Traceback" not in errors
+        (chat / "begun").unlink()
+
+
 def test_a_second_signal_ends_workers_whose_clients_take_their_time(chat: Path) -> None:
     with ending(Serve(chat, "chat:app", "--port", "0", "--workers", "1", "--grace", "1000")) as serve:
 
@@ -156,7 +179,9 @@ def test_a_second_signal_ends_workers_whose_clients_take_their_time(chat: Path) 
                 await lost(peer)
 
         asyncio.run(talk())
-        assert serve.end() == (0, "", "")
+        code, said, errors = serve.end()
+    assert (code, said) == (0, "")
+    assert "Traceback" not in errors
 
 
 @pytest.mark.slow
@@ -168,9 +193,7 @@ def test_a_worker_that_is_stuck_is_killed(chat: Path) -> None:
         async def ask() -> None:
             async with raw_client(serve.port) as peer:
                 peer.send(request(path="/stuck"))
-                async with asyncio.timeout(LIMIT):
-                    while not (chat / "stuck").exists():  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
+                await made(chat / "stuck")
                 serve.process.send_signal(signal.SIGTERM)
                 await lost(peer)
 

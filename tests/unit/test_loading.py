@@ -26,6 +26,10 @@ def broken():
     raise LookupError("of mine")
 class Listening:
     pass
+class Application:
+    async def __call__(self, scope, receive, send):
+        pass
+asgi = Application()
 text = "text"
 """
 
@@ -56,6 +60,7 @@ async def test_what_is_no_server_is_named(module: str, capsys: pytest.CaptureFix
         f"{module}:Of.nothing": "has no 'nothing'",
         f"{module}:text": "served_here:text is 'text'; it must be an HttpServer, a route of one, or a function",
         f"{module}:Of.number": "served_here:Of.number is 7; it must be",
+        f"{module}:asgi": "an ASGI application goes below a server: app = http_server().asgi(asgi)",
         f"{module}:Listening": "it must be an HttpServer",
     }.items():
         with pytest.raises(CannotLoad) as refused:
