@@ -140,8 +140,10 @@ class Handle(concurrent.futures.Future[T]):
             return _in_slices(read, timeout, self.done)
         except TimeoutError as error:
             with self._guard:
-                if not self._settled or error is self._error:
+                if error is self._error:
                     raise
+                if not self._settled:
+                    raise TimeoutError(f"{self._what}: it has not ended within {timeout} seconds, and goes on") from None
             # It settled just as we gave up, and was not logged because we were waiting.
             return read(None)
         except (KeyboardInterrupt, SystemExit) as error:

@@ -85,18 +85,22 @@ cdef class Sender(Delivery):
             return self.not_now(1, str(data), key)
         return self.not_now(2, data, key)
 
-    def send_frame(self, Frame frame not None):
+    def send_frame(self, frame):
         """Send a `Frame`: text and binary as messages, control frames as `ping`, `pong` and `close` do; see `send`.
 
         A raw session sends exactly this frame: fragments and control frames as they are, nothing awaited for them.
         """
-        if frame._first != 0x80 or frame.opcode == 0 or frame.opcode > 2:
-            return self.send_special(frame)
-        if frame.opcode == 1:
-            if frame._text is not None:
-                return self.send_str(frame._text)
-            return self.send_str((<bytes>frame._payload).decode())
-        return self.send_buffer(frame._payload, 2)
+        cdef Frame one
+        if not isinstance(frame, Frame):
+            raise TypeError(f"send_frame() takes a Frame, not {type(frame).__name__}; str and bytes go through send()")
+        one = <Frame>frame
+        if one._first != 0x80 or one.opcode == 0 or one.opcode > 2:
+            return self.send_special(one)
+        if one.opcode == 1:
+            if one._text is not None:
+                return self.send_str(one._text)
+            return self.send_str((<bytes>one._payload).decode())
+        return self.send_buffer(one._payload, 2)
 
     cdef object send_special(self, Frame frame):
         """A control frame, or a fragment."""

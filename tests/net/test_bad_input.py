@@ -157,7 +157,7 @@ async def test_each_send_takes_its_own_type(connection: WebSocketConnection) -> 
         (connection.send_text, b"x", "bytes"),
         (connection.send_data, "x", "str"),
         (connection.send_binary, "x", "str"),
-        (connection.send_frame, "x", "str"),
+        (connection.send_frame, "x", r"takes a Frame, not str; .* send\(\)"),
         (connection.ping, 5, "int"),
         (connection.pong, 5, "int"),
     ]

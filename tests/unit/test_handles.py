@@ -78,7 +78,7 @@ def test_an_error_that_comes_after_the_wait_was_given_up_is_logged(
         raise LookupError("lost")
 
     handle = script(fail)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"fail.*has not ended within 0\.01 seconds, and goes on"):
         handle.result(0.01)
     release.set()
     concurrent.futures.wait([handle], LIMIT)
