@@ -109,7 +109,7 @@ class WebSocketConnection(Receiving):
 
     @property
     def local_address(self) -> Any:
-        """Our address."""
+        """Our address; on the server None once TCP has ended."""
         if self._addresses is None:
             # A system call, and asked for rarely.
             return self._extra("sockname")
