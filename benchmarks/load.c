@@ -3,8 +3,8 @@
  *   load MODE [--host H] [--port N] [--path P] [--connections N] [--depth N] [--size N] [--text] [--payload FILE]
  *        [--deflate [--chain]] [--seconds S | --count N] [--warmup S] [--touch N] [--pid PID] [--spin]
  *
- * MODE is load, connect, churn, idle (see load_echo.c and load_connections.c) or echo (echo_server.c). Each prints
- * one line of JSON. */
+ * MODE is load, http, connect, churn, idle (see load_echo.c, load_http.c and load_connections.c) or echo
+ * (echo_server.c). Each prints one line of JSON. */
 #include "load.h"
 
 #include <arpa/inet.h>
@@ -126,15 +126,20 @@ size_t answer_feed(struct answer *a, const struct options *o, const char *data, 
     return length;
 }
 
-int connect_upgraded(const struct options *o) {
-    char request[1024], data[2048];
-    struct answer answer = {0};
+int connect_plain(const struct options *o) {
     int fd = connect_start(o);
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     if (poll(&ready, 1, 10000) != 1) die("connect: no answer within 10 s");
+    return fd;
+}
+
+int connect_upgraded(const struct options *o) {
+    char request[1024], data[2048];
+    struct answer answer = {0};
+    int fd = connect_plain(o);
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
     size_t length = write_request(o, request, sizeof request);
     if (send(fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) die("handshake: %s", strerror(errno));
-    ready.events = POLLIN;
     for (bool done = false; !done;) {
         if (poll(&ready, 1, 10000) != 1) die("handshake: no answer within 10 s");
         ssize_t got = recv(fd, data, sizeof data, 0);
@@ -231,17 +236,20 @@ void message_prepare(struct message *m, const struct options *o, unsigned copies
     memcpy(head + head_length, mask_key, 4);
     head_length += 4;
     m->echo = (struct expectation){head[0], payload[0], payload[length - 1], o->deflate ? 0 : length};
-    m->frame_length = head_length + length;
-    m->copies = copies;
-    m->frame = malloc(m->frame_length * copies);
-    if (!m->frame) die("no memory for %u frames of %zu bytes", copies, m->frame_length);
-    for (size_t i = 0; i < length; i++) payload[i] ^= mask_key[i % 4];
-    for (unsigned c = 0; c < copies; c++) {
-        unsigned char *to = m->frame + c * m->frame_length;
-        memcpy(to, head, head_length);
-        memcpy(to + head_length, payload, length);
-    }
+    unsigned char *one = malloc(head_length + length);
+    memcpy(one, head, head_length);
+    for (size_t i = 0; i < length; i++) one[head_length + i] = payload[i] ^ mask_key[i % 4];
+    message_copy(m, one, head_length + length, copies);
+    free(one);
     free(payload);
+}
+
+void message_copy(struct message *m, const void *one, size_t length, unsigned copies) {
+    m->frame_length = length;
+    m->copies = copies;
+    m->frame = malloc(length * copies);
+    if (!m->frame) die("no memory for %u times %zu bytes", copies, length);
+    for (unsigned c = 0; c < copies; c++) memcpy(m->frame + c * length, one, length);
 }
 
 void farewell(const int *fds, int count) {
@@ -296,9 +304,10 @@ int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "echo")) return run_echo();
     if (!o.port) die("--port is missing");
-    if (!strcmp(mode, "load")) return run_load(&o);
+    o.http = !strcmp(mode, "http");
+    if (o.http || !strcmp(mode, "load")) return run_load(&o);
     if (!strcmp(mode, "connect")) return run_connect(&o);
     if (!strcmp(mode, "churn")) return run_churn(&o);
     if (!strcmp(mode, "idle")) return run_idle(&o);
-    die("modes: load, connect, churn, idle, echo");
+    die("modes: load, http, connect, churn, idle, echo");
 }

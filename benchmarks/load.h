@@ -27,6 +27,7 @@ struct options {
     bool deflate; /* offer permessage-deflate without context takeover and send RSV1 */
     bool chain;   /* offer fragment before it, with a bound that no message reaches */
     bool spin;    /* poll without sleeping */
+    bool http;    /* GETs and their answers instead of messages and their echoes */
 };
 
 /* -- facts of the machine -- */
@@ -48,6 +49,7 @@ double histogram_quantile_us(const struct histogram *h, double quantile);
 
 /* -- the opening handshake -- */
 int connect_start(const struct options *o); /* non-blocking; the connect may still be under way */
+int connect_plain(const struct options *o);    /* blocking until connected, then non-blocking */
 int connect_upgraded(const struct options *o); /* blocking until upgraded, then non-blocking */
 size_t write_request(const struct options *o, char *out, size_t room);
 
@@ -82,8 +84,20 @@ struct message {
     struct expectation echo;
 };
 void message_prepare(struct message *m, const struct options *o, unsigned copies);
+void message_copy(struct message *m, const void *one, size_t length, unsigned copies);
 extern const unsigned char close_frame[8];
 void farewell(const int *fds, int count); /* a closing handshake on each, then close(2) */
+
+/* -- HTTP: equal GETs on a connection that stays -- */
+struct answers {
+    unsigned have;
+    bool in_body;
+    uint64_t left;
+    char head[4096];
+};
+void request_prepare(struct message *m, const struct options *o, unsigned copies);
+/* How many answers end within `data`; dies on any but 200 with a Content-Length of `size`. */
+unsigned answers_feed(struct answers *a, const struct options *o, const unsigned char *data, size_t length);
 
 /* -- the modes -- */
 int run_load(const struct options *o);

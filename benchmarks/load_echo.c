@@ -1,5 +1,5 @@
-/* Mode `load`: keeps `depth` messages in flight on each connection, counts the echoes and takes their latencies.
- * Knows frames by number only. All messages are equal, so whatever one echo batch set free goes out in one write. */
+/* Modes `load` and `http`: keeps `depth` messages (GETs) in flight on each connection, counts the echoes (answers) and
+ * takes their latencies. Knows frames and answers by number only. All messages are equal, so whatever one echo batch set free goes out in one write. */
 #include "load.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@ struct peer {
     size_t offset;  /* where in the prepared frame the next byte to write is */
     size_t pending; /* bytes to be written */
     struct frames frames;
+    struct answers *answers;
     uint64_t *sent_at; /* a ring of `depth` moments */
     unsigned oldest, in_flight;
 };
@@ -69,7 +70,8 @@ static void take(struct peer *p) {
         die("the server ended a connection: %s", got ? strerror(errno) : "end of stream");
     }
     uint64_t now = now_ns();
-    unsigned echoes = frames_feed(&p->frames, &load.message.echo, buffer, (size_t)got);
+    unsigned echoes = p->answers ? answers_feed(p->answers, load.options, buffer, (size_t)got)
+                                 : frames_feed(&p->frames, &load.message.echo, buffer, (size_t)got);
     if (p->frames.closed) die("the server sent a Close");
     if (echoes > p->in_flight) die("more echoes than messages");
     for (unsigned i = 0; i < echoes; i++) {
@@ -98,10 +100,13 @@ int run_load(const struct options *o) {
     struct peer *peers = calloc((size_t)o->connections, sizeof *peers);
     load.options = o;
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
-    message_prepare(&load.message, o, (unsigned)o->depth + 1); /* one more: a write may begin inside a frame */
+    unsigned copies = (unsigned)o->depth + 1; /* one more: a write may begin inside a frame */
+    if (o->http) request_prepare(&load.message, o, copies);
+    else message_prepare(&load.message, o, copies);
     for (int i = 0; i < o->connections; i++) {
         struct peer *p = &peers[i];
-        fds[i] = p->fd = connect_upgraded(o);
+        fds[i] = p->fd = o->http ? connect_plain(o) : connect_upgraded(o);
+        if (o->http) p->answers = calloc(1, sizeof *p->answers);
         p->sent_at = calloc((size_t)o->depth, sizeof *p->sent_at);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = p};
         if (epoll_ctl(load.epoll, EPOLL_CTL_ADD, p->fd, &event)) die("epoll_ctl: %s", strerror(errno));
@@ -124,11 +129,11 @@ int run_load(const struct options *o) {
     double seconds = (double)(now_ns() - start) / 1e9;
     own = own_cpu_ns() - own;
     if (!load.echoes) die("not one echo within %g s", seconds);
-    printf("{\"mode\": \"load\", \"connections\": %d, \"depth\": %d, \"frame_bytes\": %zu, \"messages\": %llu, "
+    printf("{\"mode\": \"%s\", \"connections\": %d, \"depth\": %d, \"frame_bytes\": %zu, \"messages\": %llu, "
            "\"seconds\": %.6f, \"rate\": %.1f, \"cpu_us\": %.4f, \"load_share\": %.3f, "
            "\"waited_share\": %.4f, "
            "\"p50_us\": %.2f, \"p99_us\": %.2f, \"max_us\": %.2f}\n",
-           o->connections, o->depth, load.message.frame_length, (unsigned long long)load.echoes, seconds,
+           o->http ? "http" : "load", o->connections, o->depth, load.message.frame_length, (unsigned long long)load.echoes, seconds,
            (double)load.echoes / seconds, (double)server / 1e3 / (double)load.echoes, (double)own / 1e9 / seconds,
            (double)waited / 1e9 / seconds,
            histogram_quantile_us(&load.latencies, 0.5), histogram_quantile_us(&load.latencies, 0.99),
@@ -137,6 +142,6 @@ int run_load(const struct options *o) {
     load.ending = true;
     uint64_t patience = now_ns() + 5000000000u;
     while (load.in_flight && now_ns() < patience) turn(100);
-    farewell(fds, o->connections);
+    if (!o->http) farewell(fds, o->connections);
     return 0;
 }

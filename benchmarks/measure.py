@@ -84,10 +84,10 @@ class Bench:
         if self.scenario.kind == "client":
             return self._client(subject, port)
         options = self._options(port)
-        if self.scenario.kind != "load":
+        if self.scenario.kind not in ("load", "http"):
             return self._load(self.scenario.kind, pid=process.pid, **options)
         options |= {"seconds": self.settings.seconds, "warmup": self.settings.warmup, "spin": self.settings.spin}
-        metrics = self._load("load", pid=process.pid, **options)
+        metrics = self._load(self.scenario.kind, pid=process.pid, **options)
         metrics["per_cpu_second"] = 1e6 / metrics["cpu_us"]
         return metrics
 
@@ -95,7 +95,7 @@ class Bench:
         options = dict(self.scenario.options, port=port)
         if options.get("deflate"):
             options["payload"] = json_payload(compressed=True)
-        if self.scenario.kind != "load":
+        if self.scenario.kind not in ("load", "http"):
             for name in ("connections", "count"):
                 if options.get(name, 0) > 100:
                     options[name] = int(options[name] * self.settings.scale)

@@ -17,7 +17,10 @@ from benchmarks.processes import ROOT, Metrics, cores
 from benchmarks.scenarios import COLUMN_TITLES, KINDS, Scenario, Target
 
 FORMAT = 1
-PACKAGES = ("firefly-ws", "uvloop", "picows", "aiofastnet", "websockets", "aiohttp", "Cython")
+PACKAGES = (
+    "firefly-ws", "uvloop", "picows", "aiofastnet", "websockets", "aiohttp", "uvicorn", "starlette", "wsproto",
+    "Cython",
+)  # fmt: skip
 
 Rounds = list[dict[str, Metrics]]
 

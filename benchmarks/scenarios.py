@@ -54,6 +54,7 @@ class Kind:
 
 KINDS = {
     "load": Kind(("rate", "cpu_us", "p50_us", "p99_us", "load_share"), "cpu_us"),
+    "http": Kind(("rate", "cpu_us", "p50_us", "p99_us", "load_share"), "cpu_us"),
     "connect": Kind(("seconds", "cpu_us", "p50_us", "p99_us"), "seconds"),
     "churn": Kind(("rate", "cpu_us", "p50_us", "p99_us"), "cpu_us"),
     "idle": Kind(("idle_kib", "again_kib", "left_kib", "given_back"), "idle_kib"),
@@ -224,5 +225,35 @@ SCENARIOS = (
         "client",
         {"size": 256},
         targets=(Target("rate, of picows'", "rate", 1, at_most=False, against="picows"),),
+    ),
+    Scenario(
+        "uvicorn",
+        "a Starlette echo on uvicorn by its websocket classes and ours; 16 connections, 1 in flight, 32 B text",
+        "load",
+        {"connections": 16, "depth": 1, "size": 32, "text": True},
+        subjects=("uvicorn-firefly", "uvicorn-websockets", "uvicorn-sansio", "uvicorn-wsproto", "firefly-starlette"),
+        reference="uvicorn-websockets",
+        targets=(
+            Target(
+                "messages per CPU second, times uvicorn's websockets'",
+                "per_cpu_second",
+                2,
+                at_most=False,
+                subject="uvicorn-firefly",
+                against="uvicorn-websockets",
+            ),
+        ),
+    ),
+    Scenario(
+        "http-get",
+        "GET, 13 bytes of text on a route, beside uvicorn with a bare ASGI application; 16 connections, 1 in flight",
+        "http",
+        {"connections": 16, "depth": 1, "size": 13},
+        subjects=("firefly-http", "firefly-asgi", "uvicorn-http"),
+        reference="uvicorn-http",
+        targets=(
+            Target("rate, of uvicorn's", "rate", 1, at_most=False, subject="firefly-http", against="uvicorn-http"),
+            Target("CPU per answer, of uvicorn's", "cpu_us", 1, subject="firefly-http", against="uvicorn-http"),
+        ),
     ),
 )

@@ -24,10 +24,11 @@ class Deadlines:
         self._looking = False
 
     def add(self, item: Hashable) -> None:
-        """From now on *item* has ``seconds``."""
+        """From now on *item* has ``seconds``, also where it stands here already."""
         if self._seconds is None:
             return
         when = self._loop.time() + self._seconds
+        self._items.pop(item, None)  # to its new place, behind all others
         self._items[item] = when
         if self._timer is None and not self._looking:
             self._timer = self._loop.call_at(when, self._look)

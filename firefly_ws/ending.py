@@ -94,6 +94,8 @@ class Ending:
             self.began = True
             self.stop_listening()
             self._server._http.drain()
+            if self._server._application is not None:
+                self._server._application.watch()
 
     def stop_listening(self, *, now: bool = False) -> None:
         """Close the listening sockets: not *now*, but behind those who wait to be accepted."""

@@ -19,6 +19,7 @@ MODULES = {
     "picows": "picows_echo",
     "websockets": "websockets_echo",
     "aiohttp": "aiohttp_echo",
+    "uvicorn": "uvicorn_echo",
 }
 """Names look like `library` or `library-variant`; the library's module gets the variant."""
 

@@ -23,9 +23,23 @@ def on_binary(data: bytes, connection: Any) -> None:
     connection.send_data(data)
 
 
+def hello(request: Any) -> str:
+    return "Hello, World!"
+
+
 async def start(variant: str) -> int:
-    """`typed`: `on_text` and `on_binary`; `async`: an `async def` that awaits its send; `deflate`, `defaults`: the
+    """`http`: an answer on a route; `asgi`: the same by a bare ASGI application; `starlette`: its echo below `.asgi`;
+    `typed`: `on_text` and `on_binary`; `async`: an `async def` that awaits its send; `deflate`, `defaults`: the
     default extensions; `chain`: `fragment` as well; otherwise `on_message`. None is agreed on unless it is offered."""
+    if variant in ("http", "asgi", "starlette"):
+        from benchmarks.servers import uvicorn_echo
+
+        app = http_server().max_message_size(LARGEST).extensions([])
+        if variant == "http":
+            app.get("/", hello)
+        else:
+            app.asgi(uvicorn_echo.hello if variant == "asgi" else uvicorn_echo.echoing())
+        return int((await app.listen("127.0.0.1", 0)).port)
     route = http_server().websocket("/").max_message_size(LARGEST)
     if variant == "chain":
         route = route.extensions(["fragment", "permessage-deflate"])

@@ -21,25 +21,28 @@ __all__ = ["Answer"]
 _is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _forbidden = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _number = re.compile(rb"[0-9]{1,18}").fullmatch
+_HTTP = ("http.response.start", "http.response.body")
+_names: dict[bytes, bytes] = {}  # field names that have been checked, in lower case: an application has a few
+_MANY = 1000
 _LINES = {one.value: b"HTTP/1.1 %d %s\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
 
 
 class Answer:
     """The events ``http.response.start`` and ``http.response.body`` of one answer, as bytes to write.
 
-    *prefix* stands in front of ``.start`` and ``.body``. Raises ``RuntimeError`` for
+    *kinds* are the types of the two. Raises ``RuntimeError`` for
     events that may not come now, ``TypeError`` and ``ValueError`` for what is wrong in one.
     """
 
     __slots__ = (
-        "_chunked", "_fields", "_left", "_length", "_method", "_old", "_prefix", "_status",
+        "_chunked", "_fields", "_kinds", "_left", "_length", "_method", "_old", "_status",
         "closes", "complete", "has_left",
     )  # fmt: skip
 
-    def __init__(self, method: str, http_version: str = "1.1", prefix: str = "http.response") -> None:
+    def __init__(self, method: str, http_version: str = "1.1", kinds: tuple[str, str] = _HTTP) -> None:
         self._method = method
         self._old = http_version == "1.0"
-        self._prefix = prefix
+        self._kinds = kinds
         self._status = 0
         self._fields: list[bytes] = []
         self._length: int | None = None
@@ -56,15 +59,16 @@ class Answer:
 
     def take(self, event: Event, connection: Callable[[bool], str]) -> bytes:
         """What is to be written now. ``connection(closes)`` gives the Connection option of the head."""
-        kind = kind_of(event)
-        if kind == self._prefix + ".body":
+        start, body = self._kinds
+        kind = event.get("type") if type(event) is dict else kind_of(event)
+        if kind == body:
             if not self._status:
-                raise RuntimeError(f"send({kind!r}) before {self._prefix + '.start'!r}")
+                raise RuntimeError(f"send({kind!r}) before {start!r}")
             if self.complete:
                 raise RuntimeError(f"send({kind!r}) behind the end of the answer: the last one had no more_body")
             return self._body(event, connection)
-        if kind != self._prefix + ".start":
-            raise RuntimeError(f"send({kind!r}): expected {self._prefix + '.start'!r} or {self._prefix + '.body'!r}")
+        if kind != start:
+            raise RuntimeError(f"send({kind_of(event)!r}): expected {start!r} or {body!r}")
         if self._status:
             raise RuntimeError(f"send({kind!r}): the answer has been started already, with status {self._status}")
         self._start(event)
@@ -80,8 +84,13 @@ class Answer:
         dated = False
         length = None
         for pair in event.get("headers") or ():
-            name, value = _pair(pair)
-            lowered = name.lower()
+            try:
+                name, value = pair
+                lowered = _names[name]
+                if type(value) is not bytes or _forbidden(value):
+                    raise ValueError
+            except (KeyError, TypeError, ValueError):
+                name, value, lowered = _checked(pair)
             if lowered == b"content-length":
                 if length is not None or not _number(value):
                     raise ValueError(f"headers: content-length {value!r} must be one number of bytes")
@@ -129,8 +138,8 @@ class Answer:
 
     def _body(self, event: Event, connection: Callable[[bool], str]) -> bytes:
         body: Any = event.get("body", b"")
-        if not isinstance(body, bytes):
-            if not isinstance(body, (bytearray, memoryview)):
+        if type(body) is not bytes:
+            if not isinstance(body, (bytes, bytearray, memoryview)):
                 raise TypeError(f"body={body!r:.200} must be bytes, not {type(body).__name__}")
             body = bytes(body)
         more = bool(event.get("more_body", False))
@@ -158,8 +167,8 @@ class Answer:
         return data
 
 
-def _pair(pair: Any) -> tuple[bytes, bytes]:
-    """One field, checked."""
+def _checked(pair: Any) -> tuple[bytes, bytes, bytes]:
+    """One field, checked, and its name in lower case."""
     try:
         name, value = pair
         if not isinstance(name, bytes) or not isinstance(value, bytes):
@@ -170,4 +179,7 @@ def _pair(pair: Any) -> tuple[bytes, bytes]:
         raise ValueError(f"headers: name {name!r} must be a token (RFC 9110 §5.6.2)")
     if _forbidden(value):
         raise ValueError(f"headers: {name!r} has a value with CR, LF, NUL or other control characters: {value!r}")
-    return name, value
+    lowered = name.lower()
+    if len(_names) < _MANY:
+        _names[name] = lowered
+    return name, value, lowered

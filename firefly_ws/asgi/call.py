@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from .events import Application, Event, Scope
 
@@ -36,15 +37,17 @@ class Call:
             self._cancelled()
             raise
         except Exception as error:
-            await self._ended(error)
+            rest = self._ended(error)
         else:
-            await self._ended(None)
+            rest = self._ended(None)
+        if rest is not None:
+            await rest
 
     def _cancelled(self) -> None:
         raise NotImplementedError
 
-    async def _ended(self, error: Exception | None) -> None:
-        """It raised, or (None) returned."""
+    def _ended(self, error: Exception | None) -> Awaitable[None] | None:
+        """It raised, or (None) returned; what is still to be done for it is awaited."""
         raise NotImplementedError
 
     async def receive(self) -> Event:

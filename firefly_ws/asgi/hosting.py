@@ -65,7 +65,7 @@ class Mounted:
         self._options = ApplicationOptions(defaults)
 
     def on(self, loop: asyncio.AbstractEventLoop, quiet: Callable[[], object]) -> Hosted:
-        """The application on a server that begins; *quiet* is called when a call has ended."""
+        """The application on a server that begins; *quiet* is called when a call has ended, from `Hosted.watch` on."""
         return Hosted(self, loop, quiet)
 
     def settings(self) -> Settings:
@@ -78,7 +78,8 @@ class Hosted:
 
     def __init__(self, mounted: Mounted, loop: asyncio.AbstractEventLoop, quiet: Callable[[], object]) -> None:
         self._mounted = mounted
-        self._quiet = quiet
+        self._quiet = lambda task: quiet()
+        self._watched = False
         self._app = mounted.app
         self._root_path = mounted.root_path
         self._loop = loop
@@ -98,12 +99,16 @@ class Hosted:
         """Run one of the application's calls; it may go on behind its connection, and ends with the server."""
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
+        if self._watched:
+            task.add_done_callback(self._quiet)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._quiet()
+    def watch(self) -> None:
+        """From now on somebody waits for *quiet*."""
+        self._watched = True
+        for task in self._tasks:
+            task.add_done_callback(self._quiet)
 
     @property
     def is_busy(self) -> bool:

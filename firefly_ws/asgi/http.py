@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from firefly_ws.http.head import BadRequest
@@ -27,7 +28,8 @@ class HttpCycle(Call):
     __slots__ = ("_answer", "_body", "_gone", "_left", "_read", "_request", "_serving", "_turned")
 
     def __init__(self, app: Application, scope: Scope, request: Request, serving: Serving) -> None:
-        super().__init__(app, scope)
+        self._app = app  # not by Call's constructor: one call less for each request
+        self._scope = scope
         self._request = request
         self._serving = serving
         self._answer = Answer(request.method, request.http_version)
@@ -44,10 +46,11 @@ class HttpCycle(Call):
     def _cancelled(self) -> None:
         self._break_off()
 
-    async def _ended(self, error: Exception | None) -> None:
+    def _ended(self, error: Exception | None) -> Awaitable[None] | None:
+        return None if error is None and (self._answer.complete or self._gone) else self._failed(error)
+
+    async def _failed(self, error: Exception | None) -> None:
         answer = self._answer
-        if error is None and (answer.complete or self._gone):
-            return
         if self._gone and not answer.complete:
             self._log.debug("%s ended behind its client: %r", self._name, error)
         elif answer.complete or answer.has_left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from firefly_ws.http.headers import split_list
 from firefly_ws.http.request import Request
@@ -18,7 +19,12 @@ _DENIAL = "websocket.http.response"
 def _scope(
     kind: str, scheme: str, request: Request, root_path: str, server: Any, state: dict[str, Any] | None
 ) -> Scope:
-    path, raw_path = request.path, request.raw_path.encode("latin-1")
+    path, _, query = request.target.partition("?")
+    if path[:1] != "/":  # the absolute form
+        path = request.raw_path
+    raw_path = path.encode("latin-1")
+    if "%" in path:
+        path = unquote(path)
     if root_path:
         # As behind a proxy that takes the prefix away: the path is the one that the client asked for.
         path, raw_path = root_path + path, root_path.encode() + raw_path
@@ -29,7 +35,7 @@ def _scope(
         "scheme": scheme,
         "path": path,
         "raw_path": raw_path,
-        "query_string": request.query_string.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
         "root_path": root_path,
         "headers": request.headers.raw_lower,
         "client": address(request.remote_address),
@@ -59,7 +65,7 @@ def websocket_scope(request: Request, root_path: str, server: Any, state: dict[s
 def address(sockaddr: Any) -> tuple[str, int | None] | None:
     """An address as ASGI writes it: host and port, a unix socket's path without one, ``None`` where nobody knows."""
     if isinstance(sockaddr, tuple) and len(sockaddr) >= 2:
-        return sockaddr[0], sockaddr[1]
+        return sockaddr if len(sockaddr) == 2 else sockaddr[:2]
     if isinstance(sockaddr, bytes):
         sockaddr = sockaddr.decode(errors="surrogateescape")
     return (sockaddr, None) if sockaddr else None

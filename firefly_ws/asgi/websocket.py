@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Door", "WebSocketSession"]
 
+_DENIAL = ("websocket.http.response.start", "websocket.http.response.body")
 _CONNECTING, _OPEN, _CLOSED = range(3)
 _DONE = DONE
 
@@ -76,7 +77,7 @@ class WebSocketSession(Call):
     def _cancelled(self) -> None:
         self._finish(CloseCode.GOING_AWAY)
 
-    async def _ended(self, error: Exception | None) -> None:
+    def _ended(self, error: Exception | None) -> None:
         if error is None:
             if self._state == _CONNECTING:
                 what = "completing its answer" if self._denial is not None else "websocket.accept or websocket.close"
@@ -238,7 +239,7 @@ class WebSocketSession(Call):
     def _take_denial(self, event: Event) -> None:
         """The websocket denial response; kept until it is whole."""
         if self._denial is None:
-            self._denial = Answer("GET", prefix="websocket.http.response")
+            self._denial = Answer("GET", kinds=_DENIAL)
         self._denied.append(self._denial.take(event, lambda closes: "close"))
         if self._denial.complete:
             self._answered(self._denial.status, b"".join(self._denied))

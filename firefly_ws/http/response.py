@@ -28,6 +28,8 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PHRASES[413] = "Content Too Large"
 _PHRASES[431] = "Request Header Fields Too Large"
 
+_FIRST = {status: f"HTTP/1.1 {status} {phrase}\r\nDate: ".encode("ascii") for status, phrase in _PHRASES.items()}
+
 _TEXT = "text/plain; charset=utf-8"
 _BINARY = "application/octet-stream"
 _NO_HEADERS = Headers()
@@ -177,10 +179,7 @@ class Response:
         *connection* is this hop's option: "close", "keep-alive", or nothing. Of a stream it is the
         head alone, which says how the body is framed: by its length where it is known, by *chunked*, by the end.
         """
-        parts = [
-            b"HTTP/1.1 %d %s\r\nDate: %s\r\n"
-            % (self.status, _PHRASES.get(self.status, "Status").encode("ascii"), http_date())
-        ]
+        parts = [_FIRST.get(self.status) or b"HTTP/1.1 %d Status\r\nDate: " % self.status, http_date(), b"\r\n"]
         if self.headers is not _NO_HEADERS:
             for name, value in self.headers.items():
                 lowered = name.lower()

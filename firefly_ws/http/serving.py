@@ -93,26 +93,27 @@ class Serving(Ending):
             return False
         if self._busy or self._full or not data:
             return False
-        head = self._head
+        host, head = self._host, self._head
         if head is None:
-            head = self._head = RequestHead(self._host.max_header_size, self._host.max_header_count)
-            self._host.idle.discard(self)
+            head = RequestHead(host.max_header_size, host.max_header_count)
             request = head.feed(data)
             if request is None:
-                self._host.heads.add(self)
+                self._head = head
+                host.idle.discard(self)
+                host.heads.add(self)
         else:
             request = head.feed(data)
             if request is not None:
-                self._host.heads.discard(self)
+                host.heads.discard(self)
+                self._head = None
         if request is None:
             self._input = b""
             return False
         self._input = head.rest
-        self._head = None
         request.is_secure = self.is_secure
         request.remote_address = self.peer
         self._take(request)
-        return True
+        return bool(self._input)
 
     def _lost_body(self, error: BadRequest) -> None:
         """The body cannot be read to its end; who reads it has been told, and answers."""
@@ -126,6 +127,7 @@ class Serving(Ending):
         """Give the transport away, and what has been read of what follows."""
         rest, self._input = self._input, b""
         self._ended = True
+        self._host.idle.discard(self)
         if self._paused:
             self._transport.resume_reading()
         return self._transport, rest
@@ -159,7 +161,7 @@ class Serving(Ending):
             if request.target[:1] != "/":
                 check_target(request)
             connection = request.headers.fields().get("connection")
-            if request.http_version == "1.0" or connection is not None:
+            if request.http_version == "1.0" or (connection is not None and connection != " keep-alive"):
                 self._close_after |= not goes_on(request, connection)
             length = body_length(request)
             found = host.find(request, self)
@@ -209,7 +211,6 @@ class Serving(Ending):
         """*task* answers, within ``timeout``."""
         self._judged = (0, 0)
         self._context = contextvars.copy_context()
-        self._host.idle.discard(self)
         self._host.idle.add(self)
         self.task = task
 
@@ -353,7 +354,6 @@ class Serving(Ending):
         """For the client to catch up, which it has to do within ``timeout``."""
         if self._drained is None or self._drained.done():
             self._drained = self._host.loop.create_future()
-            self._host.idle.discard(self)
             self._host.idle.add(self)
         return self._drained
 
@@ -368,7 +368,6 @@ class Serving(Ending):
         body = self._body
         if body is not None:
             body.discard()
-        host.idle.discard(self)
         if self._close_after or (self._eof and not self._input):
             self._end(linger=body is not None or self._deaf or bool(self._input))
             return
