@@ -168,6 +168,13 @@ async def test_what_a_server_writes_wrong_is_named() -> None:
         assert (result.verdict, said in result.detail) == (FAIL, True), (name, said, result.detail)
 
 
+@once
+async def test_a_frame_that_came_too_early_may_be_lost() -> None:
+    async with raw_server(Careless(out=lambda frame: b"\x88\0").serve) as port:
+        result = (await asked(port, only="early_frame"))["early_frame"]
+    assert (result.verdict, result.detail) == (WARN, "the server closed instead of sending b'early' back")
+
+
 def test_the_exit_code_is_1_where_a_rule_is_broken_and_where_nobody_listens(inside: Inside) -> None:
     with served(http_server().get("/", lambda request: Response(200, "no websocket"))) as url:
         code, said, errors = inside("check", url, "--timeout", f"{PATIENT}")

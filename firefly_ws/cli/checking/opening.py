@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .frames import TEXT, Answer, frame
-from .verdicts import Group, fail, skip, warn
+from .verdicts import Finding, Group, fail, skip, warn
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -144,9 +144,12 @@ async def http_1_0(peer: Peer) -> None:
     _refused(await peer.answer())
 
 
-@rule("RFC 6455 §4.2.2", "a frame that leaves with the request is not lost", echo=True)
+@rule("RFC 6455 §4.1", "a frame that comes with the request is not lost", echo=True)
 async def early_frame(peer: Peer) -> None:
-    # A client must wait for the answer (§4.1), but a proxy may hand both over at once.
     peer.send(peer.request(), frame(TEXT, b"early"))
-    peer.upgraded(await peer.answer())
-    await peer.echoed(TEXT, b"early")
+    try:
+        peer.upgraded(await peer.answer())
+        await peer.echoed(TEXT, b"early")
+    except Finding as finding:
+        # A client must wait for the answer, so no server owes this; but some do not wait.
+        warn(finding.detail)
