@@ -6,10 +6,9 @@ import asyncio
 import errno
 import os
 from collections.abc import Generator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from firefly_ws._core.delivery import Callbacks
 from firefly_ws._core.protocol import Protocol
 from firefly_ws.accepting import ServerHandshake
 from firefly_ws.client_builder import HttpClient, WebSocketClient
@@ -21,6 +20,9 @@ from firefly_ws.server_builder import HttpServer, WebSocketRoute
 
 from .links import Link
 from .transports import MemoryTransport
+
+if TYPE_CHECKING:
+    from firefly_ws._core.delivery import Callbacks
 
 __all__ = ["Connecting", "MemoryServer", "connect_in_memory", "listen_in_memory"]
 
