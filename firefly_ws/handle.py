@@ -143,7 +143,8 @@ class Handle(concurrent.futures.Future[T]):
                 if error is self._error:
                     raise
                 if not self._settled:
-                    raise TimeoutError(f"{self._what}: it has not ended within {timeout} seconds, and goes on") from None
+                    late = f"{self._what}: it has not ended within {timeout} seconds, and goes on"
+                    raise TimeoutError(late) from None
             # It settled just as we gave up, and was not logged because we were waiting.
             return read(None)
         except (KeyboardInterrupt, SystemExit) as error:
