@@ -14,6 +14,7 @@ from .codes import CloseCode, CloseReason, ConnectionState, Opcode
 from .config import HttpConfig
 from .connection import WebSocketConnection
 from .converters import Converter, JsonConverter, MsgPackConverter
+from .counts import ServerStats
 from .errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -92,6 +93,7 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "ServerStats",
     "TextFrame",
     "WebSocketCapability",
     "WebSocketClient",

@@ -174,7 +174,6 @@ class ServerHandshake(asyncio.Protocol):
         transport.write(agreement.head)
         agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
         server._connections.add(connection)
-        server._opened += 1
         Protocol(connection).open(transport, head.rest)
 
     # --- an ASGI application's websocket (`firefly_ws.asgi.hosting.Handshake`)
@@ -232,7 +231,7 @@ class ServerHandshake(asyncio.Protocol):
         self._write_refusal(response.status, response.encode(), why)
 
     def _write_refusal(self, status: int, answer: bytes, why: str) -> None:
-        self._server._refused += 1
+        self._server.count_refused(status)
         seldom(
             f"refused {status}", logging.INFO, "refused a request from %s: %d, %s",
             self._transport.get_extra_info("peername"), status, why,
@@ -262,6 +261,8 @@ class ServerHandshake(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone before an upgrade."""
+        if self._head is not None:
+            self._server._abandoned += 1
         self._leave()
         if self._task is not None:
             self._task.cancel()

@@ -167,7 +167,7 @@ class Gate(asyncio.Protocol):
             transport.set_protocol(handshake)
             handshake.connection_made(transport)
             return
-        server._refused += 1
+        server.count_refused(answer.status)
         self._transport = transport
         self._answer = answer
         if not admission.turn_away(self):

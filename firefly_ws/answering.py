@@ -11,7 +11,7 @@ from .accepting import ServerHandshake
 from .deadlines import Deadlines
 from .handshake import wants_upgrade
 from .http.answers import as_response, error_page
-from .http.exchange import Direct, Endpoint
+from .http.exchange import METHODS, Direct, Endpoint
 from .http.request import Request
 from .http.response import Response
 from .http.serving import Serving
@@ -44,6 +44,8 @@ class HttpHost:
         if self._application is not None:
             self._unfound = self._application
         self._servings: set[Serving] = server._places(lambda one: one.peer)
+        self.answers: dict[tuple[str, int], int] = {}  # how many, by method and status
+        self.failures = 0
         self._ends: dict[Serving, asyncio.Future[None]] = {}
 
     def serving(self, transport: Any, is_secure: bool) -> Serving:
@@ -61,6 +63,14 @@ class HttpHost:
         if end is not None and not end.done():
             end.set_result(None)
         self._server.look_quiet()
+
+    def answered(self, method: str, status: int) -> None:
+        """A request is answered with *status*."""
+        key = (method, status)
+        if key not in self.answers and method not in METHODS:
+            # A client may call its method as it likes.
+            key = ("other", status)
+        self.answers[key] = self.answers.get(key, 0) + 1
 
     def __len__(self) -> int:
         return len(self._servings)
@@ -109,6 +119,7 @@ class HttpHost:
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """A handler raised: said in the log, and to the client that it is our fault and nothing more."""
+        self.failures += 1
         _log.error("the handler of %s %s raised", request.method, request.path, exc_info=error)
         hook = self._app.exception_hook
         if hook is not None:

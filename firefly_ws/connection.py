@@ -35,6 +35,9 @@ class Owner(Protocol):
     def ended(self, connection: WebSocketConnection) -> None:
         """Its last callback has ended."""
 
+    def answered(self, seconds: float) -> None:
+        """A Ping has been answered after *seconds*; a server is told."""
+
 
 class WebSocketConnection(Receiving):
     """One WebSocket connection, of a server or a client; sends, receives, closes and tells how it stands.

@@ -64,6 +64,8 @@ class ConnectionOptions(PolicySetters):
         self._service: object = None
         self._raw = False
 
+    #: A route's path, as registered.
+    _path: str | None = None
     #: Whether messages wait for ``receive`` where no callback takes them: a client's do, a route's are discarded.
     _receives = False
 
@@ -271,6 +273,7 @@ class ConnectionOptions(PolicySetters):
         """The values as they are now; raises ``ValueError`` for two that do not fit together."""
         if self._settings is None or self._defaults.changes != self._seen:
             callbacks = Callbacks()
+            callbacks.route = self._path
             for slot, callback in self._callbacks.items():
                 setattr(callbacks, slot, callback)
             if self._handler:

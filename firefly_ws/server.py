@@ -14,11 +14,13 @@ from ._core.outbox import Turn
 from ._core.poll import Poller, available
 from ._core.steps import Steps
 from ._core.tcp import Listener
+from ._core.totals import Accounts
 from .accepting import ServerHandshake
 from .admission import Admission, Gate
 from .answering import HttpHost
 from .codes import CloseReason
 from .connection import WebSocketConnection
+from .counts import Counts, ServerStats
 from .deadlines import Deadlines
 from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
@@ -72,8 +74,9 @@ class Server:
         self._shut = False
         self._closed = loop.create_future()
         self._ending = Ending(self)
-        self._opened = 0
-        self._refused = 0
+        self._accounts = Accounts()
+        self._refused: dict[int, int] = {}  # by status
+        self._abandoned = 0
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
 
@@ -160,14 +163,23 @@ class Server:
         """It accepts nothing new and is not closed yet: behind `drain` or `close`."""
         return self._ending.began and not self._closed.done()
 
-    def stats(self) -> dict[str, int]:
-        """Connections now and in all, handshakes under way and refused."""
-        return {
-            "connections": len(self.connections),
-            "opened": self._opened,
-            "handshaking": len(self._waiting),
-            "refused": self._refused,
-        }
+    def stats(self) -> ServerStats:
+        """What goes on and what has been done, in numbers: connections, messages, bytes, close codes, errors, HTTP.
+        """
+        return self.counts().stats()
+
+    def counts(self) -> Counts:
+        """The numbers behind `stats`, by route, status and method. May be called by any thread."""
+        http = self._http
+        return Counts(
+            self._accounts.by_route(self._connections),
+            len(self._waiting),
+            dict(self._refused),
+            self._abandoned,
+            len(http),
+            dict(http.answers),
+            http.failures,
+        )
 
     @property
     def threadsafe(self) -> Any:
@@ -259,7 +271,7 @@ class Server:
 
     def refuse_upgrade(self, request: Request) -> Response:
         """Nothing new is accepted; from HTTP connections that stay."""
-        self._refused += 1
+        self.count_refused(503)
         seldom(
             "refused draining", logging.INFO, "refused an upgrade from %s: the server is draining",
             request.remote_address,
@@ -268,8 +280,17 @@ class Server:
 
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._accounts.close(connection)
         self.look_quiet()
+
+    def answered(self, seconds: float) -> None:
+        """A Ping to one of the connections has been answered."""
+
+    def count_refused(self, status: int) -> None:
+        """A connection's first request was refused."""
+        self._refused[status] = self._refused.get(status, 0) + 1
 
     def look_quiet(self) -> None:
         """Something has ended; from connections of both kinds."""

@@ -13,7 +13,7 @@ from .config import HttpConfig, check, check_config, check_count, check_port, ch
 from .ending import HowToClose
 from .extensions.base import ExtensionOffer
 from .health import Health, check_table
-from .http.exchange import Endpoint
+from .http.exchange import METHODS, Endpoint
 from .http.request import Request
 from .http.response import Response
 from .http.static import StaticFiles
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
 
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OF_SERVER: Any = object()
 
 
@@ -53,7 +52,7 @@ class ServerMethods:
         Raises ``ValueError`` for a path that is registered already or does not begin with ``/``.
         """
         server = self._server
-        route = WebSocketRoute(server)
+        route = WebSocketRoute(server, path)
         place = server._place(path)
         if place.websocket is not None:
             raise ValueError(f"path {path!r} is already registered; .unregister(path) frees it")
@@ -83,8 +82,8 @@ class ServerMethods:
         if not names:
             raise ValueError("methods is empty; it needs at least one name, as ['GET']")
         for name in names:
-            if name not in _METHODS:
-                raise ValueError(f"methods: {name!r} must be one of {', '.join(_METHODS)}")
+            if name not in METHODS:
+                raise ValueError(f"methods: {name!r} must be one of {', '.join(METHODS)}")
         own = max_body_size is not _OF_SERVER
         limit = check_size("max_body_size", max_body_size) if own else self._server.body_limit
         self._server._answer(path, names, Endpoint(handler, limit, own))
@@ -386,9 +385,10 @@ class HttpServer(ConnectionDefaults, ServerMethods):
 class WebSocketRoute(ConnectionOptions, ServerMethods):
     """A path that websockets are accepted at."""
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: HttpServer, path: str) -> None:
         super().__init__(server)
         self._server = server
+        self._path = path
         self.allowed_origins: tuple[str, ...] | None = None
         self.extension_hook: Callable[..., Any] | None = None
         self.sub_protocol_hook: Callable[..., Any] | None = None

@@ -12,6 +12,7 @@ from .per_loop import runtime_of
 
 if TYPE_CHECKING:
     from .connection import WebSocketConnection
+    from .counts import ServerStats
     from .handle import Handle
     from .server import Server
 
@@ -184,7 +185,7 @@ class ThreadSafeServer(_ThreadSafe):
         """Itself."""
         return self
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> ServerStats:
         """See `Server.stats`."""
         return self._target.stats()  # type: ignore[no-any-return]
 

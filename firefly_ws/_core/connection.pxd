@@ -11,6 +11,7 @@ from .steps cimport Steps, Wait
 
 
 cdef class Connection(Kept):
+    cdef public int _failures        # callbacks and handlers that have raised
     cdef int told                    # 0 not begun, 1 on_error is next, 2 on_close is next, 3 both begun, 4 both ended
     cdef Wait finished               # resolves behind on_close
     cdef readonly Inbox _inbox       # where messages wait for a reader; None: they go to callbacks, or nowhere

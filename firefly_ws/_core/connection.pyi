@@ -14,6 +14,7 @@ from .outbox import Turn
 from .steps import Steps, Wait
 
 class Connection(Kept):
+    _failures: int
     def __init__(
         self,
         limits: Limits,

@@ -175,6 +175,7 @@ cdef class Connection(Kept):
         if isinstance(error, ConnectionClosed) and self._state != OPEN:
             _log.debug("%r: a callback met the end of the connection: %s", self, error)
             return 0
+        self._failures += 1
         _log.error("%r: a callback raised", self, exc_info=(type(error), error, error.__traceback__))
         self._fail(error)
         return 0
@@ -331,6 +332,12 @@ cdef class Connection(Kept):
         # on_accept may go on for longer than its connection.
         if self.told == 4 and not self.tasks:
             self.forgotten()
+
+    cdef int heard(self, double seconds) except -1:
+        self.latency = seconds
+        if not self.is_client and self._owner is not None:
+            self._owner.answered(seconds)
+        return 0
 
     cdef int forgotten(self) except -1:
         """The last callback has ended: tell whoever keeps us."""

@@ -10,6 +10,7 @@ from .steps cimport Steps
 cdef class Callbacks:
     cdef public object accept, message, text, binary, frame, ping, pong, close, error
     cdef public object converters  # values to messages and back; None for the defaults
+    cdef public object route      # its path as registered; None on a client
     cdef public bint pull         # messages wait for a reader, in an `Inbox`
     cdef public bint raw          # frames are shown as they come; a callback's slot for them is `binary`
 
@@ -53,7 +54,7 @@ cdef class Delivery(MessageSink):
     cdef set tasks               # other callbacks that have not ended
     cdef Py_ssize_t notices      # of on_ping, on_pong and on_frame among them
     cdef readonly long long bytes_read
-    cdef readonly long long messages_received
+    cdef long long received_of[2]  # messages: texts, binaries
     cdef readonly long long discarded  # bytes that came after our Close
     cdef double read_at          # monotonic seconds
 

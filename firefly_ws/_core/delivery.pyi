@@ -18,6 +18,7 @@ class Callbacks:
     close: Callable[[Any, Any], object] | None
     error: Callable[[Any, BaseException], object] | None
     converters: Any
+    route: str | None
     def with_accept(self, accept: Callable[[Any], object] | None) -> Callbacks: ...
 
 class Delivery(MessageSink):

@@ -44,6 +44,7 @@ cdef class Callbacks:
         other.frame, other.ping, other.pong = self.frame, self.ping, self.pong
         other.close, other.error = self.close, self.error
         other.converters = self.converters
+        other.route = self.route
         other.pull, other.raw = self.pull, self.raw
         return other
 
@@ -55,6 +56,11 @@ cdef class Delivery(MessageSink):
     def _converters(self):
         """What turns values into messages and back here; None for the defaults."""
         return self.callbacks.converters
+
+    @property
+    def messages_received(self):
+        """Whole messages that have come (int)."""
+        return self.received_of[0] + self.received_of[1]
 
     cdef int receive(self, bytes data) except -1:
         """Take what was read."""
@@ -132,14 +138,14 @@ cdef class Delivery(MessageSink):
         return 0
 
     cdef int text(self, str text) except -1:
-        self.messages_received += 1
+        self.received_of[0] += 1
         self.work -= PER_MESSAGE + len(text)
         if self.hold:
             return self.enqueue(text, len(text))
         return self.deliver(text, True)
 
     cdef int binary(self, bytes data) except -1:
-        self.messages_received += 1
+        self.received_of[1] += 1
         self.work -= PER_MESSAGE + len(data)
         if self.hold:
             return self.enqueue(data, len(data))

@@ -131,7 +131,7 @@ cdef class Stream:
             raise self.error
         if self.begun:
             ready = self.emit(self.joined.data, self.joined.size, None, True)
-            sender.messages_sent += 1
+            sender.sent_of[self.opcode - 1] += 1
         else:
             # All of it came in one turn of the loop: a message as any other.
             buffer_reserve(&self.joined, 1)

@@ -46,11 +46,11 @@ cdef class Inbox(MessageSink):
     # ---- from the connection -----------------------------------------------------------------------------------
 
     cdef int text(self, str text) except -1:
-        self.delivery.messages_received += 1
+        self.delivery.received_of[0] += 1
         return self.put(text, _size(text))
 
     cdef int binary(self, bytes data) except -1:
-        self.delivery.messages_received += 1
+        self.delivery.received_of[1] += 1
         return self.put(data, len(data))
 
     cdef int control(self, int opcode, bytes payload) except -1:

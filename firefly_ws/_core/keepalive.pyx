@@ -105,7 +105,7 @@ cdef class Guard(Watch):
         # What was before counts for nothing: a limit that is set now begins now.
         self.silent_since = self.idle_since = self.taken_at = now
         self.sending = connection.outbox.blocked
-        self.messages = connection.messages_received + connection.messages_sent
+        self.messages = connection.passed()
         if not connection.reading:
             self.paused_at = now
         return 0
@@ -236,7 +236,7 @@ cdef class Guard(Watch):
         cdef long long messages
         if limit == INFINITY:
             return INFINITY
-        messages = connection.messages_received + connection.messages_sent
+        messages = connection.passed()
         if connection.hold & (PENDING | QUEUED | DRAINING) or self.paused_at or connection.rest is not None:
             # A message is being worked on, or waits for us.
             self.idle_since = now

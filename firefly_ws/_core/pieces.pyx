@@ -189,6 +189,6 @@ cdef class Pieces(Messages):
         if self.inbox.delivery.hold & (ENDED | DEAD):
             # We are closing: a part of it may have been dropped.
             return 0
-        self.inbox.delivery.messages_received += 1
+        self.inbox.delivery.received_of[not arriving.is_text] += 1
         arriving.complete = True
         return self.inbox.arrived()

@@ -10,6 +10,7 @@ cdef class RawFrames(FrameSink):
     cdef RawInbox inbox       # None: frames go to the callback
     cdef int first            # of the frame that is not all here
     cdef list parts
+    cdef int opcode           # of the message under way, 0: none
 
     cdef int whole(self, int first, bytes payload) except -1
 

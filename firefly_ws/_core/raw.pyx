@@ -41,8 +41,10 @@ cdef class RawFrames(FrameSink):
         cdef Frame frame = wire_frame(first, payload)
         cdef int opcode = first & 15
         cdef int more
+        if 0 < opcode < 8:
+            self.opcode = opcode
         if opcode < 8 and first & 0x80 and not delivery.hold & ENDED:
-            delivery.messages_received += 1
+            delivery.received_of[self.opcode == 2] += 1
         if opcode == 8 and self.inbox is not None:
             # Also behind our own Close: it is what the reader waits for then.
             more = self.inbox.keep(frame, len(payload))

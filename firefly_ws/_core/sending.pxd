@@ -35,7 +35,8 @@ cdef class Sender(Delivery):
     cdef readonly object close_sent      # CloseReason or None
     cdef readonly object close_received  # CloseReason or None
     cdef readonly object close_reason    # CloseReason once it has ended
-    cdef readonly long long messages_sent
+    cdef long long sent_of[2]        # messages: texts, binaries
+    cdef int raw_opcode              # of the message that a raw session is sending, 0: none
     cdef double write_at             # monotonic seconds
 
     cdef object refuse(self, str doing)
@@ -49,6 +50,8 @@ cdef class Sender(Delivery):
     cdef object held_up(self)
     cdef int overflows(self, Py_ssize_t total) except -1
     cdef int check_room(self, Py_ssize_t size) except -1
+    cdef long long passed(self) noexcept
+    cdef int heard(self, double seconds) except -1
     cdef int check_thread(self, str doing) except -1
     cdef int ponged(self, bytes payload) except -1
     cdef double ping_answered(self, bytes payload, double now) except -1

@@ -133,6 +133,10 @@ cdef class Sender(Delivery):
             self.backlog.commit()
         self.check_room(len(payload))
         self.outbox.put(frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload))
+        if 0 < frame.opcode < 8:
+            self.raw_opcode = frame.opcode
+        if frame.opcode < 8 and frame._first & 0x80:
+            self.sent_of[self.raw_opcode == 2] += 1
         return self.sent()
 
     cdef object send_raw_close(self, Frame frame):
@@ -178,12 +182,12 @@ cdef class Sender(Delivery):
                 packed = len(compressed)
                 if not self.deflate.compress_takeover:
                     self.check_room(packed)
-                self.messages_sent += 1
+                self.sent_of[opcode - 1] += 1
                 outbox.put(0xC0 | opcode, <const uint8_t*>PyBytes_AS_STRING(compressed), packed)
                 return self.sent()
         self.check_room(size)
         outbox.put_whole(0x80 | opcode, payload, size, owner)
-        self.messages_sent += 1
+        self.sent_of[opcode - 1] += 1
         return self.sent()
 
     cdef object sent(self):
@@ -335,7 +339,7 @@ cdef class Sender(Delivery):
         cdef double now = monotonic()
         cdef double asked = self.ping_answered(payload, now)
         if asked:
-            self.latency = now - asked
+            self.heard(now - asked)
             for data in list(self.pings or ()):
                 wait, sent = self.pings[data]
                 if <double>sent > asked:
@@ -349,8 +353,13 @@ cdef class Sender(Delivery):
             wait, sent = self.pings.pop(data)
             (<Wait>wait).resolve(now - sent)
             if data == payload:
-                self.latency = now - sent
+                self.heard(now - sent)
                 break
+        return 0
+
+    cdef int heard(self, double seconds) except -1:
+        """A Ping has been answered."""
+        self.latency = seconds
         return 0
 
     cdef double ping_answered(self, bytes payload, double now) except -1:
@@ -401,6 +410,15 @@ cdef class Sender(Delivery):
     def messages_dropped(self):
         """Messages that a slow peer was not sent, see ``slow_consumer`` (int)."""
         return 0 if self.backlog is None else self.backlog.dropped
+
+    @property
+    def messages_sent(self):
+        """Whole messages that have been sent, or wait to be (int)."""
+        return self.sent_of[0] + self.sent_of[1]
+
+    cdef long long passed(self) noexcept:
+        """Messages in both directions."""
+        return self.received_of[0] + self.received_of[1] + self.sent_of[0] + self.sent_of[1]
 
     @property
     def is_writable(self):

@@ -56,9 +56,11 @@ class HttpCycle(Call):
         elif answer.complete or answer.has_left:
             if error is None:
                 self._log.error("%s returned in the middle of its answer", self._name)
+                self._serving.broke_off()
             elif not is_gone(error):
                 where = "behind its answer" if answer.complete else "in the middle of its answer"
                 self._log.error("%s raised %s", self._name, where, exc_info=error)
+                self._serving.broke_off()
             self._break_off()
         else:
             if error is None:
@@ -113,10 +115,14 @@ class HttpCycle(Call):
 
     async def send(self, event: Event) -> None:
         """Take ``http.response.start`` or ``http.response.body``; returns once the client may be sent more."""
-        data = self._answer.take(event, self._serving.connection_option)
+        answer = self._answer
+        begun = answer.has_left
+        data = answer.take(event, self._serving.connection_option)
         if self._gone:
             raise ClientDisconnected(f"the client of {self._request.method} {self._request.path} is gone")
-        if self._answer.complete:
+        if not begun and answer.has_left:
+            self._serving.answered(answer.status)
+        if answer.complete:
             self._serving.write_last(self, data)
             if self._turned is not None:
                 self._turned.set()

@@ -259,6 +259,9 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._connection is None:
             self._transport.close()
 
+    def answered(self, seconds: float) -> None:
+        """A Ping has been answered; from the connection."""
+
     def ended(self, connection: WebSocketConnection) -> None:
         """The connection has ended; from it."""
         self._state.connections.discard(self)

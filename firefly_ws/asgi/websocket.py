@@ -88,6 +88,8 @@ class WebSocketSession(Call):
             self._log.debug("%s ended behind its client: %r", self._name, error)
         else:
             self._log.error("%s raised", self._name, exc_info=error)
+            if self._connection is not None:
+                self._connection._failures += 1
         self._finish(CloseCode.INTERNAL_ERROR)
 
     def _finish(self, code: int) -> None:

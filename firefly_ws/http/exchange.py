@@ -18,7 +18,7 @@ from .response import Response
 if TYPE_CHECKING:
     from .serving import Serving
 
-__all__ = ["Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on", "note_refused"]
+__all__ = ["METHODS", "Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on", "note_refused"]
 
 
 class Endpoint:
@@ -40,6 +40,10 @@ class Endpoint:
     def of(self, server: Any) -> Endpoint:
         """The same for *server*."""
         return Endpoint(partial(self.handler, server), self.max_body_size)
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What routes may be asked by."""
 
 
 class Cycle(Protocol):
@@ -82,6 +86,8 @@ class Host(Protocol):
     timeout: float | None
     max_header_size: int | None
     max_header_count: int | None
+    #: How many handlers have raised.
+    failures: int
 
     @property
     def idle(self) -> Clock:
@@ -96,6 +102,9 @@ class Host(Protocol):
 
     def failed(self, request: Request, error: Exception) -> Awaitable[Response] | Response:
         """A handler raised."""
+
+    def answered(self, method: str, status: int) -> None:
+        """A request is answered with *status*."""
 
     def ended(self, serving: Any) -> None:
         """The connection is gone."""

@@ -255,6 +255,14 @@ class Serving(Ending):
         self._close_after |= closes
         return self._connection()
 
+    def answered(self, status: int) -> None:
+        """The answer to the request under way begins."""
+        self._host.answered(self._request.method, status)  # type: ignore[union-attr]  # it is under way
+
+    def broke_off(self) -> None:
+        """A handler failed where it was too late to say so."""
+        self._host.failures += 1
+
     def write(self, data: bytes) -> asyncio.Future[None] | None:
         """A part of the answer to the request under way; what it returns is to be awaited before the next one."""
         self._streaming = True
@@ -308,6 +316,7 @@ class Serving(Ending):
         request = self._request
         if self._ended or request is None:
             return
+        self._host.answered(request.method, response.status)
         self._transport.write(response.encode(request.method, connection=self._connection()))
         self._finish()
 
@@ -326,9 +335,9 @@ class Serving(Ending):
             if length is None and not chunked:
                 self._close_after = True
             self._streaming = True
-            self._transport.write(
-                response.encode(request.method, connection=self._connection(), chunked=chunked)
-            )
+            self._host.answered(request.method, response.status)
+            head = response.encode(request.method, connection=self._connection(), chunked=chunked)
+            self._transport.write(head)
             if request.method != "HEAD" and response.has_body:
                 async with aclosing(framed(stream, chunked, length)) as pieces:
                     async for piece in pieces:
@@ -336,6 +345,7 @@ class Serving(Ending):
         except Exception as error:
             if not self._ended:
                 _log.error("the answer to %s %s failed in its middle", request.method, request.path, exc_info=error)
+                self.broke_off()
                 self.abort()
             return
         finally:
@@ -391,5 +401,6 @@ class Serving(Ending):
         request = self._request
         headers = error.response.headers.items() if len(error.response.headers) else None
         page = error_page(request, error.status, error.message, headers)
+        self._host.answered("other" if request is None else request.method, page.status)
         self._transport.write(page.encode("GET" if request is None else request.method))
         self._end(linger=True)

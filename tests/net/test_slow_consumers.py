@@ -38,6 +38,7 @@ async def test_the_oldest_are_dropped_and_what_comes_is_whole_and_in_order(net: 
     assert got == sorted(got)
     assert len(got) == last + 1 - dropped
     assert connection.stats["messages_sent"] == len(got)
+    assert connection.server.stats()["messages_dropped"] == dropped
 
 
 async def test_a_market_feed_sends_the_latest_of_each_key(net: Any) -> None:

@@ -59,6 +59,8 @@ class Host:
         self.limit = limit
         self.errors: list[Exception] = []
         self.gone: list[Serving] = []
+        self.answers: list[tuple[str, int]] = []
+        self.failures = 0
 
     def find(self, request: Request, serving: Serving) -> Endpoint | Response:
         if request.path == "/none":
@@ -68,6 +70,9 @@ class Host:
     def failed(self, request: Request, error: Exception) -> Response:
         self.errors.append(error)
         return Response(500, "failed")
+
+    def answered(self, method: str, status: int) -> None:
+        self.answers.append((method, status))
 
     def ended(self, serving: Serving) -> None:
         self.gone.append(serving)
@@ -220,6 +225,7 @@ async def test_what_a_handler_raises_is_for_the_host_to_answer_and_the_connectio
         await turns()
         assert wire.answers == [(500, "failed"), (404, "none")]
         assert [error.args for error in wire.host.errors] == [("/1",)]
+        assert wire.host.answers == [("GET", 500), ("GET", 404)]
 
 
 async def test_behind_what_is_no_request_nothing_is_answered() -> None:
