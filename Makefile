@@ -46,7 +46,7 @@ docs: $(VENV)/.built $(VENV)/.extra-docs
 
 clean:
 	@rm -rf $(VENV) .cache tests/interop/node_modules build dist firefly_ws.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@rm -f firefly_ws/_core/*.so firefly_ws/_core/*.c firefly_ws/_core/*.html
+	@find firefly_ws \( -name '*.so' -o -name '*.c' -o -name '*.html' -not -name echo.html \) -delete
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What cannot work is said before anything is tried.

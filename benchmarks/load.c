@@ -1,7 +1,7 @@
 /* The load generator's command line, clock, histogram, handshake and frame reader. Knows the wire, not the modes.
  *
  *   load MODE [--host H] [--port N] [--path P] [--connections N] [--depth N] [--size N] [--text] [--payload FILE]
- *        [--deflate [--chain]] [--seconds S | --count N] [--warmup S] [--touch N] [--pid PID] [--spin]
+ *        [--deflate [--chain]] [--origin] [--seconds S | --count N] [--warmup S] [--touch N] [--pid PID] [--spin]
  *
  * MODE is load, http, connect, churn, idle (see load_echo.c, load_http.c and load_connections.c) or echo
  * (echo_server.c). Each prints one line of JSON. */
@@ -100,10 +100,12 @@ int connect_start(const struct options *o) {
 }
 
 size_t write_request(const struct options *o, char *out, size_t room) {
+    char origin[128] = "";
+    if (o->origin) snprintf(origin, sizeof origin, "Origin: http://%.80s:%d\r\n", o->host, o->port);
     int length = snprintf(out, room,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-        o->path, o->host, o->port,
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s\r\n",
+        o->path, o->host, o->port, origin,
         o->deflate ? "Sec-WebSocket-Extensions: " : "", o->chain ? "fragment; maxLength=65536, " : "",
         o->deflate ? "permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n" : "");
     if (length < 0 || (size_t)length >= room) die("the path is too long");
@@ -285,6 +287,7 @@ int main(int argc, char **argv) {
         if (!strcmp(name, "--text")) { o.text = true; continue; }
         if (!strcmp(name, "--deflate")) { o.deflate = true; continue; }
         if (!strcmp(name, "--chain")) { o.chain = true; continue; }
+        if (!strcmp(name, "--origin")) { o.origin = true; continue; }
         if (!strcmp(name, "--spin")) { o.spin = true; continue; }
         const char *value = i + 1 < argc ? argv[++i] : NULL;
         if (!strcmp(name, "--host") && value) o.host = value;

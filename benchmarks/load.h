@@ -26,6 +26,7 @@ struct options {
     bool text;
     bool deflate; /* offer permessage-deflate without context takeover and send RSV1 */
     bool chain;   /* offer fragment before it, with a bound that no message reaches */
+    bool origin;  /* send an Origin, the server's own: as a browser does, and to be checked */
     bool spin;    /* poll without sleeping */
     bool http;    /* GETs and their answers instead of messages and their echoes */
 };

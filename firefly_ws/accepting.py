@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._core.protocol import Protocol
-from .connection import WebSocketConnection
+from .arrival import Arrival
 from .handshake import Agreement, Refused, accept, check, wants_upgrade
 from .http.head import BadRequest, RequestHead
 from .http.request import Request
@@ -17,9 +16,8 @@ from .settled import settled
 
 if TYPE_CHECKING:
     from .asgi.hosting import Hosted
-    from .asgi.websocket import WebSocketSession
+    from .connection import WebSocketConnection
     from .options import Settings
-    from .server import Server
     from .server_builder import WebSocketRoute
 
 __all__ = ["ServerHandshake"]
@@ -27,48 +25,30 @@ __all__ = ["ServerHandshake"]
 _log = logging.getLogger("firefly_ws")
 
 
-class ServerHandshake(asyncio.Protocol):
+class ServerHandshake(Arrival, asyncio.Protocol):
     """One accepted connection until its upgrade: reads the request, answers it, and hands the transport over."""
 
-    __slots__ = ("__weakref__", "_head", "_secure", "_server", "_task", "_transport")
+    __slots__ = ()
 
-    def __init__(self, server: Server, secure: bool) -> None:
-        self._server = server
-        self._secure = secure
-        self._transport: Any = None
-        self._head: RequestHead | None = None
-        self._task: asyncio.Task[None] | WebSocketSession | None = None  # who decides, where it takes time
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection has been accepted."""
-        server = self._server
-        if self._secure:
-            server._greeting.discard(self)
-        if server._shut:
-            transport.abort()  # type: ignore[attr-defined]
-            return
-        self._transport = transport
-        policy = server._app.default_policy
-        self._head = RequestHead(policy.max_header_size, policy.max_header_count)
-        server._waiting.add(self)
-        server._handshaking.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the request, or behind it."""
-        head = self._head
-        if head is None:
+    def _read(self, data: bytes) -> None:
+        if not self._here:
             return
         if self._task is not None:
             # on_upgrade has not decided yet, and what comes meanwhile belongs to the websocket.
-            head.rest += data
+            self._rest += data
             self._transport.pause_reading()
             return
+        head = self._head
+        if head is None:
+            policy = self._server._app.default_policy
+            head = self._head = RequestHead(policy.max_header_size, policy.max_header_count)
         try:
             request = head.feed(data)
         except BadRequest as error:
             self._refuse(error.response, error.message)
             return
         if request is not None:
+            self._rest = head.rest
             self._decide(request)
 
     def _decide(self, request: Request) -> None:
@@ -98,13 +78,22 @@ class ServerHandshake(asyncio.Protocol):
             return
         try:
             answer = hook(request)
-        except Exception:
-            _log.exception("on_upgrade raised for %s", request.path)
-            answer = Response(500, "Internal Server Error\n")
+        except Exception as error:
+            self._hook_raised(request, error)
+        else:
+            self._settle(answer, request, route)
+
+    def _settle(self, answer: Any, request: Request, route: WebSocketRoute) -> None:
+        """What on_upgrade has returned: an answer, or something to wait for."""
         if answer is None or isinstance(answer, Response):
             self._answered(answer, request, route)
         else:
-            self._task = server._loop.create_task(self._ask(answer, request, route))
+            self._task = self._server._loop.create_task(self._ask(answer, request, route))
+
+    def _hook_raised(self, request: Request, error: Exception) -> None:
+        _log.error("on_upgrade raised for %s", request.path, exc_info=error)
+        if self._here and not self._transport.is_closing():
+            self._refuse(Response(500, "Internal Server Error\n"), "on_upgrade raised")
 
     def _origins(self, route: WebSocketRoute) -> tuple[str, ...] | None:
         return route.allowed_origins or self._server._app.allowed_origins
@@ -115,16 +104,16 @@ class ServerHandshake(asyncio.Protocol):
             answer = await settled(asked)
             if answer is not None and not isinstance(answer, Response):
                 raise TypeError(f"on_upgrade returns None or a Response, not {answer!r}")
-        except Exception:
-            _log.exception("on_upgrade raised for %s", request.path)
-            answer = Response(500, "Internal Server Error\n")
-        if self._head is not None and not self._transport.is_closing():
+        except Exception as error:
+            self._hook_raised(request, error)
+            return
+        if self._here and not self._transport.is_closing():
             self._transport.resume_reading()
             self._answered(answer, request, route)
 
     def _answered(self, answer: Response | None, request: Request, route: WebSocketRoute) -> None:
         """on_upgrade has decided."""
-        if self._head is None or self._transport.is_closing():
+        if not self._here or self._transport.is_closing():
             return
         if answer is None:
             self._upgrade(request, route)
@@ -142,39 +131,20 @@ class ServerHandshake(asyncio.Protocol):
                 select_extensions=route.extension_hook,
                 origins=self._origins(route),
             )
-            connection = self._connection(request, settings, agreement)
-        except Refused as refusal:
-            self._no_upgrade(request, refusal)
-            return
-        except Exception:
-            _log.exception("the handshake for %s failed in a selector, an extension or an option", request.path)
-            self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
-            return
-        self._open(connection, agreement)
+            self._open(request, settings, agreement.sub_protocol, agreement.extensions, agreement.head)
+        except Exception as error:
+            if not self._here:
+                raise
+            self._failed(request, error)
 
-    def _connection(self, request: Request, settings: Settings, agreement: Agreement) -> WebSocketConnection:
-        server = self._server
-        return WebSocketConnection(
-            server,
-            settings.limits,
-            settings.callbacks,
-            server._steps,
-            server._turn,
-            agreement,
-            request,
-            is_client=False,
-            is_secure=self._secure,
-            addresses=None,
-        )
-
-    def _open(self, connection: WebSocketConnection, agreement: Agreement) -> None:
-        server, transport, head = self._server, self._transport, self._head
-        assert head is not None
-        self._leave()
-        transport.write(agreement.head)
-        agreement.head = b""  # the connection keeps the agreement, not the answer's bytes
-        server._connections.add(connection)
-        Protocol(connection).open(transport, head.rest)
+    def _failed(self, request: Request, error: Exception) -> None:
+        """The upgrade came to nothing."""
+        if isinstance(error, Refused):
+            self._no_upgrade(request, error)
+            return
+        where = "the handshake for %s failed in a selector, an extension or an option"
+        _log.error(where, request.path, exc_info=error)
+        self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
 
     # --- an ASGI application's websocket (`firefly_ws.asgi.hosting.Handshake`)
 
@@ -187,10 +157,8 @@ class ServerHandshake(asyncio.Protocol):
 
     def open(self, request: Request, settings: Settings, agreement: Agreement) -> WebSocketConnection:
         """It accepts."""
-        connection = self._connection(request, settings, agreement)
         self._transport.resume_reading()
-        self._open(connection, agreement)
-        return connection
+        return self._open(request, settings, agreement.sub_protocol, agreement.extensions, agreement.head)
 
     def answer(self, status: int, data: bytes, why: str) -> None:
         """It does not: *data* is the answer."""
@@ -212,19 +180,18 @@ class ServerHandshake(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         """HTTP: from now on another's connection."""
-        transport, head = self._transport, self._head
-        assert head is not None
+        transport = self._transport
         self._leave()
         serving = self._server._http.serving(transport, self._secure)
         transport.set_protocol(serving)
-        serving.begin(request, head.rest)
+        serving.begin(request, self._rest)
 
     def take_over(self, transport: Any, request: Request, rest: bytes) -> None:
         """Go on with a connection that has spoken HTTP until *request*, which may be an upgrade."""
         transport.set_protocol(self)
         self.connection_made(transport)
-        if self._head is not None:
-            self._head.rest = rest
+        if self._here:
+            self._rest = rest
             self._decide(request)
 
     def _refuse(self, response: Response, why: str) -> None:
@@ -248,12 +215,7 @@ class ServerHandshake(asyncio.Protocol):
     @property
     def is_silent(self) -> bool:
         """Nothing of a request has come."""
-        return self._task is None and self._head is not None and self._head.is_empty
-
-    def _leave(self) -> None:
-        self._head = None
-        self._server._waiting.discard(self)
-        self._server._handshaking.discard(self)
+        return self._here and self._task is None and self._head is None
 
     def eof_received(self) -> bool:
         """The client went away."""
@@ -261,7 +223,7 @@ class ServerHandshake(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone before an upgrade."""
-        if self._head is not None:
+        if self._here:
             self._server._abandoned += 1
         self._leave()
         if self._task is not None:
@@ -269,7 +231,7 @@ class ServerHandshake(asyncio.Protocol):
 
     def too_slow(self) -> None:
         """``open_timeout`` has passed."""
-        if self._transport is not None and self._head is not None:
+        if self._here:
             if self._task is not None:
                 self._task.cancel()
             self._refuse(Response(408, "the request did not arrive within open_timeout\n"), "open_timeout")

@@ -163,7 +163,7 @@ class Gate(asyncio.Protocol):
         server._greeting.discard(self)
         answer = None if server._shut else admission.refusal(transport.get_extra_info("peername"))
         if answer is None:
-            handshake = ServerHandshake(server, self._secure)
+            handshake = ServerHandshake(server._waiting, self._secure)
             transport.set_protocol(handshake)
             handshake.connection_made(transport)
             return

@@ -108,7 +108,7 @@ class HttpHost:
             return self._server.refuse_upgrade(request)
         transport, rest = serving.release()
         self.ended(serving)
-        ServerHandshake(self._server, serving.is_secure).take_over(transport, request, rest)
+        ServerHandshake(self._server._waiting, serving.is_secure).take_over(transport, request, rest)
         return None
 
     async def _not_found(self, request: Request) -> Response:

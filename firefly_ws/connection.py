@@ -78,7 +78,7 @@ class WebSocketConnection(Receiving):
     ) -> None:
         deflate = chain = None
         if agreement.extensions:
-            deflate, chain = _coding(agreement.extensions, is_client, limits.policy.compression_threshold)
+            deflate, chain = coding(agreement.extensions, is_client, limits.policy.compression_threshold)
         super().__init__(limits, callbacks, steps, turn, is_client, deflate, chain)
         sub_protocol, agreed = agreement.sub_protocol, agreement.extensions
         self._begin_with(owner, sub_protocol, agreed, request, is_secure, url, response, addresses)
@@ -278,7 +278,7 @@ class WebSocketConnection(Receiving):
         self.terminate()
 
 
-def _coding(
+def coding(
     extensions: tuple[AgreedExtension, ...], is_client: bool, threshold: int | None
 ) -> tuple[Deflate | None, Chain | None]:
     """What the core does with frames: permessage-deflate by itself, anything else as a chain."""

@@ -37,11 +37,6 @@ class Deadlines:
         """*item* made it, or is gone."""
         self._items.pop(item, None)
 
-    def age(self, item: Hashable) -> float | None:
-        """Seconds that *item* has stood here; ``None`` where it does not."""
-        when = self._items.get(item)
-        return None if when is None or self._seconds is None else self._loop.time() - when + self._seconds
-
     def clear(self) -> None:
         """Forget all, and the timer."""
         self._items.clear()

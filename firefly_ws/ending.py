@@ -200,8 +200,8 @@ class Ending:
         """Let those who have connected come in; from then on it is too late."""
         server = self._server
         for handshake in list(server._waiting):
-            age = server._handshaking.age(handshake)
-            if handshake.is_silent and age is not None and age > MOMENT:
+            age = server._waiting.age(handshake)
+            if handshake.is_silent and age > MOMENT:
                 handshake.abort()
         # Nothing tells of a handshake's end, for those are many, and this is one.
         while (self._sweeps or server._waiting or server._greeting) and self._loop.time() < moment:  # noqa: ASYNC110

@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import sha1
 
 from .errors import HandshakeError
-from .extensions.base import AgreedExtension, Extension, ExtensionOffer
+from .extensions.base import Agreed, AgreedExtension, Extension, ExtensionOffer
 from .extensions.grammar import MalformedExtensions
 from .extensions.negotiation import client_offer, client_verify, server_answer, server_select
 from .http.head import ResponseInfo
@@ -27,8 +27,11 @@ __all__ = [
     "SubProtocolSelector",
     "accept",
     "accept_key",
+    "agree",
     "check",
     "check_header",
+    "check_origin",
+    "choose_sub_protocol",
     "generate_key",
     "make_offer",
     "verify",
@@ -141,23 +144,15 @@ def accept(
     sub_protocol = None
     offered = fields.get("sec-websocket-protocol")
     if offered is not None:
-        sub_protocol = _choose_sub_protocol(offered, sub_protocols, select_sub_protocol, request)
+        sub_protocol = choose_sub_protocol(offered, sub_protocols, select_sub_protocol, request)
         if sub_protocol is not None:
             lines.append(b"Sec-WebSocket-Protocol: %s\r\n" % sub_protocol.encode("ascii"))
 
     agreed: tuple[AgreedExtension, ...] = ()
     offer = fields.get("sec-websocket-extensions")
     if offer is not None:
-        configured = extensions if isinstance(extensions, tuple) else tuple(extensions or ())
-        try:
-            if select_extensions is None:
-                agreed, line = server_answer(configured, offer)
-            else:
-                agreed, line = server_select(configured, offer, lambda offers: select_extensions(offers, request))
-        except MalformedExtensions as error:
-            raise _refused(400, f"Sec-WebSocket-Extensions: {error}") from None
-        if agreed:
-            lines.append(line)
+        agreed, line = agree(offer.strip(_OWS), extensions, select_extensions, request)
+        lines.append(line)
 
     if headers:
         for name, value in header_pairs(headers):
@@ -169,13 +164,26 @@ def accept(
     return Agreement(sub_protocol, agreed, b"".join(lines))
 
 
+def agree(
+    offer: str, extensions: Sequence[Extension] | None, select: ExtensionSelector | None, request: Request
+) -> Agreed:
+    """What is agreed on of an *offer* (a header's value), and the line to answer. Raises `Refused`."""
+    configured = extensions if isinstance(extensions, tuple) else tuple(extensions or ())
+    try:
+        if select is None:
+            return server_answer(configured, offer)
+        return server_select(configured, offer, lambda offers: select(offers, request))
+    except MalformedExtensions as error:
+        raise _refused(400, f"Sec-WebSocket-Extensions: {error}") from None
+
+
 def check(request: Request, origins: Sequence[str] | None = None) -> bytes:
     """The key of an upgrade request that `accept` will answer, but for extensions and subprotocols; or `Refused`."""
     fields = request.headers.fields()
     key = _check_request(request, fields)
     origin = fields.get("origin")
     if origin is not None:
-        _check_origin(origin.strip(_OWS), fields.get("host", ""), origins, request)
+        check_origin(origin.strip(_OWS), fields.get("host", ""), origins, request)
     return key
 
 
@@ -235,9 +243,10 @@ def _refused(status: int, reason: str, headers: HeaderSource | None = None) -> R
     return Refused(Response.text(status, reason, headers), reason)
 
 
-def _choose_sub_protocol(
+def choose_sub_protocol(
     value: str, supported: Sequence[str], select: SubProtocolSelector | None, request: Request
 ) -> str | None:
+    """That of the list *value* to speak, or None. Raises `Refused`, and what *select* raises."""
     offered = split_list(value)
     if not offered or not all(map(is_token, offered)) or len(set(offered)) != len(offered):
         raise _refused(400, "Sec-WebSocket-Protocol must be a list of different tokens")
@@ -255,8 +264,11 @@ def _choose_sub_protocol(
 # --- origins
 
 
-def _check_origin(origin: str, host: str, allowed: Sequence[str] | None, request: Request) -> None:
-    """Who sends Origin is a browser: a page of another site must not use the visitor's cookies (§10.2)."""
+def check_origin(origin: str, host: str, allowed: Sequence[str] | None, request: Request) -> None:
+    """Raise `Refused` where *origin* (a header's value, as *host*) is neither allowed nor, by default, Host's own.
+
+    Who sends Origin is a browser: a page of another site must not use the visitor's cookies (§10.2).
+    """
     if allowed is None:
         # The usual case without taking it apart: the scheme and then Host, as spelled.
         host = host.strip(_OWS).lower()
@@ -265,8 +277,7 @@ def _check_origin(origin: str, host: str, allowed: Sequence[str] | None, request
             return
         fine = not request.headers.is_repeated("origin") and _is_same_origin(scheme, authority, host)
     else:
-        listed = _normal_origins(tuple(allowed))
-        fine = "*" in listed or _normal_origin(origin) in listed
+        fine = _is_listed(origin, tuple(allowed))
     if not fine:
         reason = (
             f"origin {origin[:200]!r} is not allowed for host {host.strip(_OWS)[:200]!r}; .origins(...) sets which are"
@@ -292,6 +303,11 @@ def _is_same_origin(scheme: str, authority: str, host: str) -> bool:
 def _normal_origin(origin: str) -> str:
     scheme, separator, authority = origin.lower().partition("://")
     return scheme + separator + authority.removesuffix(_DEFAULT_PORT.get(scheme, ""))
+
+
+def _is_listed(origin: str, allowed: tuple[str, ...]) -> bool:
+    listed = _normal_origins(allowed)
+    return "*" in listed or origin in listed or _normal_origin(origin) in listed
 
 
 @lru_cache(maxsize=64)

@@ -55,10 +55,10 @@ class RouteTable(Generic[V]):
     ``/a/:y`` match the same paths and are duplicates too.
     """
 
-    __slots__ = ("_changing", "_exact", "_root", "_shapes")
+    __slots__ = ("_changing", "_root", "_shapes", "exact")
 
     def __init__(self) -> None:
-        self._exact: dict[str, V] = {}
+        self.exact: dict[str, V] = {}
         self._shapes: dict[tuple[str, ...], _Route[V]] = {}
         self._root: _Node[V] | None = None
         # A plain script changes routes in its own thread while the loop's looks them up.
@@ -77,7 +77,7 @@ class RouteTable(Generic[V]):
             if names:
                 self._root = None
             else:
-                self._exact[path] = value
+                self.exact[path] = value
 
     def at(self, path: str) -> V | None:
         """What is registered for *path*, spelled the same; ``ValueError`` where it is spelled otherwise."""
@@ -98,7 +98,7 @@ class RouteTable(Generic[V]):
             if names:
                 self._root = None
             else:
-                del self._exact[route.path]
+                del self.exact[route.path]
         return route.value
 
     def match(self, path: str) -> tuple[V, dict[str, str]] | None:
@@ -106,10 +106,10 @@ class RouteTable(Generic[V]):
 
         The path is as sent: an encoded slash (%2F) is part of a segment, never a separator.
         """
-        value = self._exact.get(path, _MISSING)
+        value = self.exact.get(path, _MISSING)
         if value is not _MISSING:
             return value, {}  # type: ignore[return-value]  # _MISSING was the only other type
-        if len(self._exact) == len(self._shapes) and "%" not in path:
+        if len(self.exact) == len(self._shapes) and "%" not in path:
             return None
         segments = path.split("/")[1:]
         if "%" in path:

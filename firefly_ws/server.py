@@ -7,7 +7,8 @@ import logging
 import socket
 import ssl as _ssl
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ._core.outbox import Turn
@@ -18,10 +19,10 @@ from ._core.totals import Accounts
 from .accepting import ServerHandshake
 from .admission import Admission, Gate
 from .answering import HttpHost
+from .arrival import Entrance, Lobby
 from .codes import CloseReason
 from .connection import WebSocketConnection
 from .counts import Counts, ServerStats
-from .deadlines import Deadlines
 from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
 from .http.answers import error_page
@@ -61,11 +62,10 @@ class Server:
         self._turn: Turn = turn_of(loop)
         self._what = what
         self._servers: list[Listening] = []
-        self._handshaking = Deadlines(loop, app.default_policy.open_timeout, _too_slow)
         self._admission = _admission(self, app, loop)
-        self._waiting: set[ServerHandshake] = self._places(lambda one: one._transport.get_extra_info("peername"))
         self._greeting: weakref.WeakSet[asyncio.Protocol] = weakref.WeakSet()  # in TLS's handshake
         self._connections: set[WebSocketConnection] = self._places(lambda one: one.request.remote_address)
+        self._waiting = Lobby(self)
         mounted = app.mounted
         self._application: Hosted | None = None if mounted is None else mounted.on(loop, self.look_quiet)
         self._http = HttpHost(self, loop)
@@ -262,7 +262,7 @@ class Server:
         if self._admission is not None:
             self._admission.close()
         self._remove_file()
-        self._handshaking.clear()
+        self._waiting.clear()
         self._http.clear()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -283,7 +283,8 @@ class Server:
         if connection in self._connections:
             self._connections.discard(connection)
             self._accounts.close(connection)
-        self.look_quiet()
+        if self._ending.began:
+            self._ending.look()
 
     def answered(self, seconds: float) -> None:
         """A Ping to one of the connections has been answered."""
@@ -305,11 +306,6 @@ def _admission(server: Server, app: HttpServer, loop: asyncio.AbstractEventLoop)
 
 def _nothing() -> None:
     """No file to remove."""
-
-
-def _too_slow(handshake: Hashable) -> None:
-    assert isinstance(handshake, ServerHandshake)
-    handshake.too_slow()
 
 
 async def bind_tcp(
@@ -374,12 +370,12 @@ async def bind_unix(
 
 def _factory(server: Server, context: _ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
     """What the loop calls for a connection it has accepted, and with TLS before it has greeted."""
-    begin = ServerHandshake if server._admission is None else Gate
+    gated = server._admission is not None
     if context is None:
-        return lambda: begin(server, False)
+        return partial(Gate, server, False) if gated else Entrance(ServerHandshake, server._waiting, False)
 
     def greeted() -> asyncio.Protocol:
-        handshake = begin(server, True)
+        handshake = Gate(server, True) if gated else ServerHandshake(server._waiting, True)
         server._greeting.add(handshake)
         return handshake
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from firefly_ws import http_server
+from firefly_ws import Request, Response, http_server
 
 LARGEST = 32 * 1024 * 1024
 
@@ -27,10 +27,15 @@ def hello(request: Any) -> str:
     return "Hello, World!"
 
 
+def on_upgrade(request: Request) -> Response | None:
+    return None if request.path_params["name"] == "garden" else Response(403, "there is no such room")
+
+
 async def start(variant: str) -> int:
     """`http`: an answer on a route; `asgi`: the same by a bare ASGI application; `starlette`: its echo below `.asgi`;
     `typed`: `on_text` and `on_binary`; `async`: an `async def` that awaits its send; `deflate`, `defaults`: the
-    default extensions; `chain`: `fragment` as well; otherwise `on_message`. None is agreed on unless it is offered."""
+    default extensions; `chain`: `fragment` as well; `hooks`: a route with a parameter, and on_upgrade, which reads it;
+    otherwise `on_message`. None is agreed on unless it is offered."""
     if variant in ("http", "asgi", "starlette"):
         from benchmarks.servers import uvicorn_echo
 
@@ -40,7 +45,10 @@ async def start(variant: str) -> int:
         else:
             app.asgi(uvicorn_echo.hello if variant == "asgi" else uvicorn_echo.echoing())
         return int((await app.listen("127.0.0.1", 0)).port)
-    route = http_server().websocket("/").max_message_size(LARGEST)
+    app = http_server()
+    if variant == "hooks":
+        app.on_upgrade(on_upgrade)
+    route = app.websocket("/room/{name}" if variant == "hooks" else "/").max_message_size(LARGEST)
     if variant == "chain":
         route = route.extensions(["fragment", "permessage-deflate"])
     elif variant not in ("deflate", "defaults"):

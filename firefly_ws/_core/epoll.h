@@ -8,8 +8,8 @@
 
 #ifdef __linux__
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,8 +47,8 @@ static inline ptrdiff_t sys_recv(int fd, void *data, size_t size) {
     return got;
 }
 
-/* Accept one connection; where its peer has an IPv4 address, `host` (16 bytes) and `port` tell it, else port is -1. */
-static inline int sys_accept(int listening, char *host, int *port) {
+/* Accept one connection; where its peer has an IPv4 address, `host` (4 bytes) and `port` tell it, else port is -1. */
+static inline int sys_accept(int listening, unsigned char *host, int *port) {
     struct sockaddr_storage peer;
     socklen_t size = sizeof peer;
     int fd;
@@ -58,9 +58,8 @@ static inline int sys_accept(int listening, char *host, int *port) {
     *port = -1;
     if (fd >= 0 && size >= sizeof(struct sockaddr_in) && peer.ss_family == AF_INET) {
         const struct sockaddr_in *address = (const struct sockaddr_in *)&peer;
-        if (inet_ntop(AF_INET, &address->sin_addr, host, 16) != NULL) {
-            *port = ntohs(address->sin_port);
-        }
+        memcpy(host, &address->sin_addr, 4);
+        *port = ntohs(address->sin_port);
     }
     return fd;
 }
@@ -94,7 +93,7 @@ static inline ptrdiff_t sys_recv(int fd, void *data, size_t size) {
     (void)fd, (void)data, (void)size;
     return errno = ENOSYS, -1;
 }
-static inline int sys_accept(int listening, char *host, int *port) {
+static inline int sys_accept(int listening, unsigned char *host, int *port) {
     (void)listening, (void)host, (void)port;
     return errno = ENOSYS, -1;
 }

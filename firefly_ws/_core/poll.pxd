@@ -21,7 +21,7 @@ cdef extern from "epoll.h" nogil:
     uint32_t ready_events(const ready_event* event)
     uint64_t ready_data(const ready_event* event)
     ptrdiff_t sys_recv(int fd, void* data, size_t size)
-    int sys_accept(int listening, char* host, int* port)
+    int sys_accept(int listening, uint8_t* host, int* port)
     int sys_shutdown_write(int fd)
     int sys_close(int fd)
 

@@ -10,6 +10,7 @@ from libc.errno cimport (
     EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, errno,
 )
 from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
 from .connection cimport Connection
 from .poll cimport (
@@ -36,16 +37,34 @@ cdef enum:
     DEFAULT_HIGH = 65536
 
 
+cdef class Newcomer:
+    """A protocol that stands at the beginning of a connection, without the calls of Python."""
+
+    cdef int arrived(self, Transport transport) except -1:
+        """`connection_made`."""
+        return 0
+
+    cdef int received(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """`data_received`, from memory that is another's when this returns."""
+        return 0
+
+
 cdef class Transport(Watched):
     """A connected socket (`asyncio.Transport`)."""
 
-    def __init__(self, Poller poller not None, int fd, peer=None):
+    def __cinit__(self):
+        self.port = -1
+
+    def __init__(self, Poller poller not None, int fd):
+        self.begin(poller, fd)
+
+    cdef int begin(self, Poller poller, int fd) except -1:
         self.poller = poller
         self.fd = fd
-        self.peer = peer
         self.high = DEFAULT_HIGH
         self.low = DEFAULT_HIGH // 4
         self.context = PyContext_CopyCurrent()
+        return 0
 
     def __dealloc__(self):
         if self.fd >= 0:
@@ -61,14 +80,19 @@ cdef class Transport(Watched):
 
     cdef int open(self, object protocol) except -1:
         """Begin: from the listener, in our context."""
+        cdef Newcomer newcomer = protocol if isinstance(protocol, Newcomer) else None
         self.protocol = protocol
+        self.newcomer = newcomer
         self.reading = True
-        protocol.connection_made(self)
+        if newcomer is not None:
+            newcomer.arrived(self)
+        else:
+            protocol.connection_made(self)
         return self.interest()
 
     cdef int take_over(self, Connection connection) except -1:
         """The upgrade is done: *connection* reads and writes from now on. It writes past us while nothing waits."""
-        self.protocol = None
+        self.protocol = self.newcomer = None
         self.connection = connection
         self.high = self.low = 0
         if self.waiting_size:
@@ -105,6 +129,7 @@ cdef class Transport(Watched):
 
     cdef int read(self) except -1:
         cdef Connection connection = self.connection
+        cdef Newcomer newcomer = self.newcomer  # may leave us, and be nobody else's
         cdef Py_ssize_t size = 0
         cdef uint8_t* place = NULL
         cdef ptrdiff_t got
@@ -119,6 +144,8 @@ cdef class Transport(Watched):
                 connection.received_large(got)
             elif connection is not None:
                 connection.receive_from(self.poller.buffer, got)
+            elif newcomer is not None:
+                newcomer.received(self.poller.buffer, got)
             else:
                 self.protocol.data_received(PyBytes_FromStringAndSize(<char*>self.poller.buffer, got))
         elif got == 0:
@@ -284,11 +311,12 @@ cdef class Transport(Watched):
     def set_protocol(self, protocol):
         """Have *protocol* hear of what comes."""
         self.protocol = protocol
+        self.newcomer = protocol if isinstance(protocol, Newcomer) else None
 
     def get_extra_info(self, name, default=None):
         """``peername`` or ``sockname``."""
-        if name == "peername" and self.peer is not None:
-            return self.peer
+        if name == "peername" and self.port >= 0:
+            return f"{self.host[0]}.{self.host[1]}.{self.host[2]}.{self.host[3]}", self.port
         if name not in ("peername", "sockname") or self.fd < 0:
             return default
         sock = socket.socket(fileno=self.fd)
@@ -338,7 +366,7 @@ cdef class Transport(Watched):
 
     cdef int finish(self) except -1:
         cdef Connection connection = self.connection
-        protocol, self.protocol, self.connection = self.protocol, None, None
+        protocol, self.protocol, self.connection, self.newcomer = self.protocol, None, None, None
         try:
             if connection is not None:
                 connection.gone(self.error)
@@ -378,7 +406,7 @@ cdef class Listener(Watched):
 
     def take_queue(self):
         """Accept those who wait: the system would reset them where the socket closes."""
-        cdef char host[16]
+        cdef uint8_t host[4]
         cdef int port = -1
         cdef int fd, _
         PyContext_Enter(self.context)
@@ -389,7 +417,7 @@ cdef class Listener(Watched):
                 fd = sys_accept(self.fd, host, &port)
                 if fd < 0:
                     return
-                self.accept(fd, None if port < 0 else ((<char*>host).decode("ascii"), port))
+                self.accept(fd, host, port)
         finally:
             PyContext_Exit(self.context)
 
@@ -406,7 +434,7 @@ cdef class Listener(Watched):
             self.poller.watch(self, EPOLLIN)
 
     cdef int ready(self, uint32_t events) except -1:
-        cdef char host[16]
+        cdef uint8_t host[4]
         cdef int port = -1
         cdef int fd, _
         for _ in range(ACCEPTED):
@@ -415,7 +443,7 @@ cdef class Listener(Watched):
             fd = sys_accept(self.fd, host, &port)
             if fd < 0:
                 return self.refused(errno)
-            self.accept(fd, None if port < 0 else ((<char*>host).decode("ascii"), port))
+            self.accept(fd, host, port)
         return 0
 
     cdef int refused(self, int why) except -1:
@@ -430,9 +458,13 @@ cdef class Listener(Watched):
         self.poller.loop.call_later(PAUSE, self._resume)
         return 0
 
-    cdef int accept(self, int fd, object peer) except -1:
+    cdef int accept(self, int fd, const uint8_t* host, int port) except -1:
         """Begin with a connection, in a context of its own."""
-        cdef Transport transport = Transport(self.poller, fd, peer)
+        cdef Transport transport = Transport.__new__(Transport)
+        transport.begin(self.poller, fd)
+        transport.port = port
+        if port >= 0:
+            memcpy(transport.host, host, 4)
         try:
             transport.open(self.make())
         except (KeyboardInterrupt, SystemExit):

@@ -70,11 +70,6 @@ class RequestHead:
         self._skipped = 0
         self.rest = b""
 
-    @property
-    def is_empty(self) -> bool:
-        """Nothing has come (bool)."""
-        return self._buffer is None
-
     def feed(self, data: bytes) -> Request | None:
         """The request once its head is whole, ``None`` before. Raises `BadRequest`."""
         if self._buffer is None:

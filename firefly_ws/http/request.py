@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from .asked import Asked
 from .headers import Headers
 
 __all__ = ["Request"]
@@ -18,40 +19,16 @@ class _Body(Protocol):
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
-class Request:
+class Request(Asked):
     """Method, target and header fields of one request.
 
     ``target`` is as sent. ``path_params`` are set by the routes, ``remote_address``
     and ``is_secure`` by the server.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_body",
-        "_cookies",
-        "_path_params",
-        "_query",
-        "headers",
-        "http_version",
-        "is_secure",
-        "method",
-        "remote_address",
-        "target",
-    )
+    __slots__ = ()
 
-    def __init__(self, method: str, target: str, headers: Headers, http_version: str = "1.1") -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.http_version = http_version
-        self.remote_address: Any = None
-        self.is_secure = False
-        self._path_params: dict[str, str] | None = None
-        self._query: dict[str, list[str]] | None = None
-        self._cookies: dict[str, str] | None = None
-        self._attributes: dict[Any, Any] | None = None
-
-    # Set for HTTP handlers alone, so that a websocket's request pays nothing for it: the rest asks with getattr.
+    # Set for HTTP handlers alone.
     _body: _Body | bytes | None
 
     @classmethod
@@ -144,7 +121,7 @@ class Request:
         it becomes the answer), ``ConnectionError`` where the client went away before its end, and
         ``RuntimeError`` behind `stream`.
         """
-        body = getattr(self, "_body", None)
+        body = self._body
         if body is None:
             return b""
         if not isinstance(body, bytes):
@@ -160,7 +137,7 @@ class Request:
         """The body piece by piece as it comes: ``async for piece in request.stream()``. Reading
         the connection pauses while nobody asks for more. Once only; raises what `body` raises.
         """
-        body = getattr(self, "_body", None)
+        body = self._body
         if isinstance(body, bytes):
             if body:
                 yield body

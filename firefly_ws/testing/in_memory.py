@@ -46,7 +46,7 @@ class MemoryServer(Server):
         """
         if not self.is_listening:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        return link.connect(client, ServerHandshake(self, secure))
+        return link.connect(client, ServerHandshake(self._waiting, secure))
 
     def ended(self, connection: WebSocketConnection) -> None:
         """*connection*'s last callback has ended; from the connection."""

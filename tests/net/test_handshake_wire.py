@@ -302,6 +302,30 @@ async def test_on_upgrade_accepts_with_none_and_refuses_with_a_response(wrap: An
     assert (answer.status, answer.headers["www-authenticate"], answer.body) == (401, "x", b"who?")
 
 
+async def test_a_refusal_longer_than_what_the_system_takes_at_once_arrives_whole() -> None:
+    page = "x" * 8_000_000
+    answer = await answer_to(upgrade(), change=lambda app: app.on_upgrade(lambda request: Response(403, page)))
+    assert (answer.status, len(answer.body)) == (403, len(page))
+
+
+async def test_on_upgrade_sees_who_asks_and_the_connection_and_its_request_do_so_to_the_end() -> None:
+    asked, opened = Inbox(), Inbox()
+    server = await listening(change=lambda app: app.on_upgrade(asked).websocket("/who").on_open(opened).discard())
+    for packets in ([upgrade("/who")], [upgrade("/who")[:30], upgrade("/who")[30:]]):
+        async with raw_client(server.port) as peer:
+            for packet in packets:
+                peer.send(packet)
+                await asyncio.sleep(0.01)
+            assert (await peer.head()).status == 101
+            ours = peer.writer.get_extra_info("sockname")
+            request, connection = await asked.next(), await opened.next()
+            assert request is connection.request
+            assert connection.local_address == peer.writer.get_extra_info("peername")
+        await soon(connection.wait_closed())
+        assert request.remote_address == connection.remote_address == ours
+    await server.close()
+
+
 @pytest.mark.parametrize("wrap", [lambda value: value, later], ids=["plain", "async"])
 async def test_on_upgrade_that_raises_or_returns_nonsense_gives_500_and_is_logged(wrap: Any) -> None:
     async def raising(request: Request) -> None:

@@ -194,14 +194,3 @@ async def test_on_a_real_loop() -> None:
     for item in range(3):
         deadlines.add(item)
     assert [await asyncio.wait_for(late.get(), 5) for _ in range(3)] == [0, 1, 2]
-
-
-async def test_an_item_has_an_age_while_it_stands_here() -> None:
-    loop = asyncio.get_running_loop()
-    deadlines = Deadlines(loop, 10, lambda item: None)
-    deadlines.add("a")
-    age = deadlines.age("a")
-    assert age is not None
-    assert 0 <= age < 10
-    assert deadlines.age("b") is None
-    deadlines.clear()

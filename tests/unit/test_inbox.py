@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import BYE, Log, Peer, turns
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge import BINARY, CLOSE, PING, TEXT
 
@@ -357,6 +357,7 @@ HOW = st.sampled_from(["receive", "receive_text", "receive_data", "receive_frame
 STEP = st.tuples(st.none() | HOW, st.integers(0, 2), st.integers(0, 3), st.integers(0, 2), st.booleans())
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=20), st.integers(1, 4), st.booleans(), st.booleans())
 def test_arrivals_and_cancelled_receives_in_any_order_lose_and_reorder_nothing(
     steps: list[tuple[str | None, int, int, int, bool]], bound: int, by_timeout: bool, closes: bool

@@ -14,8 +14,8 @@ from every import for_each
 
 import firefly_ws
 
-CORE = Path(firefly_ws.__file__).parent / "_core"
-MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
+PACKAGE = Path(firefly_ws.__file__).parent
+MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.pyx"))
 
 # What Cython and Python give every extension class, and what a stub may leave to its readers' imagination.
 EVERYWHERE = set(dir(object)) | {"__pyx_vtable__", "__module__", "__setstate__", "__new__", "__getattribute__"}
@@ -31,11 +31,11 @@ NONE = object()
 
 
 def stub(module: str) -> ast.Module:
-    return ast.parse((CORE / f"{module}.pyi").read_text())
+    return ast.parse((PACKAGE / f"{module}.pyi").read_text())
 
 
 def built(module: str) -> ModuleType:
-    return importlib.import_module(f"firefly_ws._core.{module}")
+    return importlib.import_module("firefly_ws." + module.replace("/", "."))
 
 
 def definitions(tree: ast.Module | ast.ClassDef) -> dict[str, ast.stmt]:
@@ -98,7 +98,7 @@ def parameters_of_built(function: Any) -> list[Parameter]:
 
 def parameters_of_source(module: str, kind: str) -> list[Parameter] | None:
     """Of a constructor: a compiled class does not tell them, its source does. None: it has no own one."""
-    source = (CORE / f"{module}.pyx").read_text()
+    source = (PACKAGE / f"{module}.pyx").read_text()
     body = re.split(rf"^cdef class {kind}\b.*:$", source, maxsplit=1, flags=re.MULTILINE)[1]
     body = re.split(r"^\S", body, maxsplit=1, flags=re.MULTILINE)[0]
     found = re.search(r"    def __init__\((.*?)\):\n", body, re.DOTALL)
@@ -114,7 +114,8 @@ def parameters_of_source(module: str, kind: str) -> list[Parameter] | None:
 
 def test_every_compiled_module_has_a_stub_and_every_stub_a_module() -> None:
     assert MODULES
-    assert sorted(path.stem for path in CORE.glob("*.pyi")) == MODULES
+    stubs = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.pyi"))
+    assert stubs == MODULES
 
 
 @for_each("module", MODULES)
