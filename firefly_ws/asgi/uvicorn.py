@@ -118,12 +118,12 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The head, as uvicorn's HTTP has read it; what comes behind it waits for the decision."""
+        head = self._head
+        if head is None:
+            return  # answered: of a client that has not read it yet
         if self._session is not None:
             self._rest += data
             self._transport.pause_reading()
-            return
-        head = self._head
-        if head is None:
             return
         try:
             request = head.feed(data)

@@ -112,6 +112,8 @@ async def test_the_head_may_come_in_parts_and_an_application_is_asked_in_a_later
     [scope] = asked
     assert (scope["asgi"]["version"], scope["path"], scope["client"], scope["scheme"]) == ("2.0", "/api/x", None, "ws")
     assert transport.written.startswith(b"HTTP/1.1 403 ")
+    one.data_received(b"what comes now is read over")
+    assert transport.said == ["pause_reading", "resume_reading", "write_eof"]
     one.connection_lost(None)
 
 
