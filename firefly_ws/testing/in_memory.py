@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from firefly_ws._core.protocol import Protocol
 from firefly_ws.accepting import ServerHandshake
+from firefly_ws.admission import Gate
 from firefly_ws.client_builder import HttpClient, WebSocketClient
 from firefly_ws.connection import WebSocketConnection
 from firefly_ws.dial import ClientHandshake, Target
@@ -46,6 +47,8 @@ class MemoryServer(Server):
         """
         if not self.is_listening:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if self._admission is not None:
+            return link.connect(client, Gate(self, secure))
         return link.connect(client, ServerHandshake(self._waiting, secure))
 
     def ended(self, connection: WebSocketConnection) -> None:

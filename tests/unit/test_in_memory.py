@@ -499,3 +499,18 @@ async def test_http_is_answered_in_memory_too() -> None:
                 await asyncio.sleep(0)
         assert client.got.count(b"HTTP/1.1 200 OK") == 2
         ours.close()
+
+
+async def test_the_number_of_connections_is_limited_in_memory_too() -> None:
+    for limit, status in (("max_connections", 503), ("max_connections_per_address", 429)):
+        server = listen_in_memory(getattr(echo(), limit)(1))
+        async with server:
+            async with connect_in_memory(server, Client().builder):
+                with pytest.raises(HandshakeError) as caught:
+                    await connect_in_memory(server, Client().builder)
+                assert caught.value.status == status
+            async with asyncio.timeout(5):
+                while server._connections:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            async with connect_in_memory(server, Client().builder) as connection:
+                assert connection.is_open
