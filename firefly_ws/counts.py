@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypedDict, TypeVar
 
 from ._core.totals import Totals
 
-__all__ = ["Counts", "ServerStats", "add"]
+__all__ = ["Counts", "Histogram", "ServerStats", "add"]
 
 K = TypeVar("K")
 
@@ -58,6 +61,35 @@ class ServerStats(TypedDict):
     http_errors: int
 
 
+class Histogram:
+    """Durations in seconds: how many were no longer than each of `BOUNDS`, and their sum."""
+
+    __slots__ = ("_counts", "sum")
+
+    BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """One more."""
+        self._counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    def merge(self, other: Histogram) -> None:
+        """Add those of *other* to these."""
+        self._counts = [ours + theirs for ours, theirs in zip(self._counts, other._counts, strict=True)]
+        self.sum += other.sum
+
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Each bound, and how many were no longer; the last one is infinity."""
+        total = 0
+        for bound, count in zip((*self.BOUNDS, inf), list(self._counts), strict=True):
+            total += count
+            yield bound, total
+
+
 @dataclass(slots=True)
 class Counts:
     """The numbers of one server, or of several."""
@@ -72,6 +104,8 @@ class Counts:
     #: By method and status.
     http_requests: dict[tuple[str, int], int] = field(default_factory=dict)
     http_errors: int = 0
+    #: Round trips of Pings.
+    pings: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: Counts) -> None:
         """Add those of *other* to these."""
@@ -83,6 +117,14 @@ class Counts:
         self.http_connections += other.http_connections
         add(self.http_requests, other.http_requests)
         self.http_errors += other.http_errors
+        self.pings.merge(other.pings)
+
+    def websockets(self) -> Totals:
+        """Those of all routes."""
+        found = Totals()
+        for totals in self.routes.values():
+            found.merge(totals)
+        return found
 
     @property
     def http_classes(self) -> dict[tuple[str, str], int]:
@@ -94,9 +136,7 @@ class Counts:
 
     def stats(self) -> ServerStats:
         """For a user to read."""
-        all_ = Totals()
-        for totals in self.routes.values():
-            all_.merge(totals)
+        all_ = self.websockets()
         answers: dict[str, int] = {}
         for (_, kind), count in self.http_classes.items():
             add(answers, {kind: count})

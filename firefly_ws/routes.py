@@ -145,7 +145,8 @@ class RouteTable(Generic[V]):
 
     def items(self) -> list[tuple[str, V]]:
         """Paths as registered and their values, in the order they were added."""
-        return [(route.path, route.value) for route in self._shapes.values()]
+        with self._changing:
+            return [(route.path, route.value) for route in self._shapes.values()]
 
 
 _MISSING = object()

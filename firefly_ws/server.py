@@ -22,7 +22,7 @@ from .answering import HttpHost
 from .arrival import Entrance, Lobby
 from .codes import CloseReason
 from .connection import WebSocketConnection
-from .counts import Counts, ServerStats
+from .counts import Counts, Histogram, ServerStats
 from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
 from .http.answers import error_page
@@ -77,8 +77,12 @@ class Server:
         self._accounts = Accounts()
         self._refused: dict[int, int] = {}  # by status
         self._abandoned = 0
+        self._pings = Histogram()
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
+        self._metrics = app.metrics_of
+        if self._metrics is not None:
+            self._metrics.began(self, loop)
 
     def _places(self, peer: Callable[[Any], Any]) -> set[Any]:
         """A set of what connects; *peer* tells a member's address, where that is counted."""
@@ -171,7 +175,7 @@ class Server:
     def counts(self) -> Counts:
         """The numbers behind `stats`, by route, status and method. May be called by any thread."""
         http = self._http
-        return Counts(
+        found = Counts(
             self._accounts.by_route(self._connections),
             len(self._waiting),
             dict(self._refused),
@@ -180,6 +184,18 @@ class Server:
             dict(http.answers),
             http.failures,
         )
+        found.pings.merge(self._pings)
+        return found
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of its websockets, as registered."""
+        return [path for path, place in self._app.routes.items() if place.websocket is not None]
+
+    @property
+    def is_over(self) -> bool:
+        """It has closed, and the last callback of its connections has ended."""
+        return self._closed.done() and not self._connections and not self._http
 
     @property
     def threadsafe(self) -> Any:
@@ -267,6 +283,8 @@ class Server:
         if not self._closed.done():
             self._closed.set_result(None)
         self._ending.look()
+        if self._metrics is not None:
+            self._metrics.ended(self)
         self._runtime.untrack(self)
 
     def refuse_upgrade(self, request: Request) -> Response:
@@ -288,6 +306,7 @@ class Server:
 
     def answered(self, seconds: float) -> None:
         """A Ping to one of the connections has been answered."""
+        self._pings.observe(seconds)
 
     def count_refused(self, status: int) -> None:
         """A connection's first request was refused."""

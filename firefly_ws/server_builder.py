@@ -17,6 +17,7 @@ from .http.exchange import METHODS, Endpoint
 from .http.request import Request
 from .http.response import Response
 from .http.static import StaticFiles
+from .metrics import Metrics, Page, counted_in
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop
 from .policy import WebSocketPolicy
@@ -25,6 +26,8 @@ from .runtime import submit
 from .server import Server, bind_tcp, bind_unix, serve_sockets
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from .asgi.hosting import Mounted
 
 __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
@@ -140,6 +143,26 @@ class ServerMethods:
         handler = Health(check_table(checks), check_seconds("timeout", timeout))
         server = self._server
         server._answer(path, ("GET",), Endpoint(handler, server.body_limit, of_server=True))
+        return self
+
+    def metrics(self, path: str | None = "/metrics", *, registry: CollectorRegistry | None = None) -> Self:
+        """Answer GET and HEAD at *path* with what the server counts, for Prometheus: its text format, or OpenMetrics.
+
+        Takes effect on servers that listen later. They are counted in *registry*, by default one of the
+        builder's own; builders that name the same one are added up, and its page shows what others have
+        registered there too (in a thread: their collectors may take their time). ``path=None`` counts without a page.
+        Raises ``ImportError`` where prometheus-client is missing (``pip install 'firefly-ws[metrics]'``), and
+        ``ValueError`` where *path* is taken, or this has been called already.
+        """
+        server = self._server
+        if server.metrics_of is not None:
+            raise ValueError("metrics() is set already; one registry counts a server")
+        if path is None and registry is None:
+            raise ValueError("metrics(path=None) needs registry=, or nobody could read what is counted")
+        shown, counting = counted_in(registry)
+        if path is not None:
+            server._answer(path, ("GET",), Endpoint(Page(shown, registry is not None), server.body_limit))
+        server.metrics_of = counting
         return self
 
     def asgi(
@@ -340,6 +363,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.not_found_hook: Callable[[Request], Any] | None = None
         self.exception_hook: Callable[[Request, Exception], Any] | None = None
         self.mounted: Mounted | None = None
+        self.metrics_of: Metrics | None = None
         self.http_timeout = self.config.timeout
         self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size

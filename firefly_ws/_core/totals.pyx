@@ -45,11 +45,11 @@ cdef class Totals:
             if connection.stream is not None:
                 self.buffered += connection.stream.amount
             return 0
-        _count(self.closed, connection.close_reason)
+        _count(self.closed, connection.close_reason.code, 1)
         if connection.close_sent is not None:
-            _count(self.close_sent, connection.close_sent)
+            _count(self.close_sent, connection.close_sent.code, 1)
         if connection.close_received is not None:
-            _count(self.close_received, connection.close_received)
+            _count(self.close_received, connection.close_received.code, 1)
         if connection.error is not None:
             name = _name(connection.error)
             self.errors[name] = self.errors.get(name, 0) + 1
@@ -58,6 +58,7 @@ cdef class Totals:
     def merge(self, Totals other not None):
         """Add those of *other* to these."""
         cdef dict ours, theirs
+        cdef int code
         self.open += other.open
         self.opened += other.opened
         self.texts_received += other.texts_received
@@ -71,10 +72,12 @@ cdef class Totals:
         self.callback_errors += other.callback_errors
         for ours, theirs in (
             (self.closed, other.closed), (self.close_sent, other.close_sent),
-            (self.close_received, other.close_received), (self.errors, other.errors),
+            (self.close_received, other.close_received),
         ):
-            for key, count in theirs.items():
-                ours[key] = ours.get(key, 0) + count
+            for code, count in theirs.items():
+                _count(ours, code, count)
+        for name, count in other.errors.items():
+            self.errors[name] = self.errors.get(name, 0) + count
 
 
 cdef class Accounts:
@@ -112,11 +115,10 @@ cdef Totals _of(dict totals, Connection connection):
     return found
 
 
-cdef int _count(dict counts, object reason) except -1:
-    cdef int code = reason.code
+cdef int _count(dict counts, int code, object number) except -1:
     if code >= 3000 and code not in counts and len(counts) >= PRIVATE_CODES:
         code = 0
-    counts[code] = counts.get(code, 0) + 1
+    counts[code] = counts.get(code, 0) + number
     return 0
 
 
