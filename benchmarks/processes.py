@@ -99,10 +99,19 @@ class Process:
         result: Metrics = json.loads(line)
         return result
 
-    def finish(self) -> None:
-        """Ends its stdin and waits for its own end: an idle load closes its connections first."""
+    def end_input(self) -> None:
+        """Ask it to end: its stdin does."""
         assert self._popen.stdin is not None
         self._popen.stdin.close()
+
+    def said(self) -> list[str]:
+        """The lines that it has written to stderr."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").splitlines()
+
+    def finish(self) -> None:
+        """Ends its stdin and waits for its own end: an idle load closes its connections first."""
+        self.end_input()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(STOP_TIMEOUT * 4)
         self.stop()
