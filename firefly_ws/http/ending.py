@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 from typing import Any
 
@@ -35,7 +36,7 @@ class Ending(asyncio.Protocol):
     __slots__ = (
         "_body", "_busy", "_close_after", "_context", "_cycle", "_deaf", "_drained", "_ended", "_eof", "_full", "_head",
         "_host", "_in_loop", "_input", "_judged", "_lingering", "_local", "_paused", "_request", "_streaming",
-        "_transport", "is_secure", "peer", "task",
+        "_transport", "_unstarted", "is_secure", "peer", "task",
     )  # fmt: skip
 
     def __init__(self, host: Host, transport: Any, is_secure: bool) -> None:
@@ -49,6 +50,7 @@ class Ending(asyncio.Protocol):
         self._request: Request | None = None  # under way
         self._body: RequestBody | None = None  # of it, while not complete
         self.task: asyncio.Task[None] | None = None  # the async handler under way
+        self._unstarted: Any = None  # its coroutine, until the task's first step
         self._cycle: Cycle | None = None  # the same of a handler that writes its answer itself
         self._busy = False  # with a request that is not answered to the end
         self._streaming = False  # its answer has begun
@@ -128,7 +130,14 @@ class Ending(asyncio.Protocol):
         if cycle is not None:
             cycle.gone()
         elif self.task is not None and self.task is not asyncio.current_task(self._host.loop):
-            self.task.cancel()
+            self._cancel(self.task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        unstarted, self._unstarted = self._unstarted, None
+        if inspect.iscoroutine(unstarted):
+            # The task will not come to it, and Python would say that it was never awaited.
+            unstarted.close()
 
     def eof_received(self) -> bool:
         """The client has ended its side: it may still read."""
@@ -206,7 +215,7 @@ class Ending(asyncio.Protocol):
                 self._cycle.gone()
                 self._cycle = None
             if task is not None:
-                task.cancel()
+                self._cancel(task)
             self._close_after = True
             self._write_whole(error_page(request, 503, "the server did not answer in time"))
             return

@@ -185,6 +185,7 @@ class Serving(Ending):
             if not isinstance(value, _WHOLE) and (
                 hasattr(value, "__await__") or (hasattr(value, "add_done_callback") and hasattr(value, "result"))
             ):
+                self._unstarted = value
                 self._run(self._settle(request, value))
                 return
             response = as_response(value)
@@ -216,6 +217,7 @@ class Serving(Ending):
 
     async def _settle(self, request: Request, value: Any) -> None:
         """Await what a handler returned, and answer."""
+        self._unstarted = None
         try:
             value = await (value if hasattr(value, "__await__") else asyncio.wrap_future(value))
             response = as_response(value)
@@ -397,7 +399,7 @@ class Serving(Ending):
             return
         task, self.task = self.task, None
         if task is not None and task is not asyncio.current_task(self._host.loop):
-            task.cancel()
+            self._cancel(task)
         request = self._request
         headers = error.response.headers.items() if len(error.response.headers) else None
         page = error_page(request, error.status, error.message, headers)

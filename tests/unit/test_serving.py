@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -261,6 +263,29 @@ async def test_a_handler_under_way_outlives_the_clients_end_and_not_its_reset() 
     assert task.cancelled()
     assert wire.answers == []
     assert not wire.host.idle
+
+
+async def test_a_handler_whose_client_left_in_the_turn_of_its_request_is_not_said_to_be_never_awaited() -> None:
+    begun: list[str] = []
+
+    async def handler(request: Request) -> str:
+        begun.append(request.path)
+        return "nobody reads it"
+
+    ends: list[Callable[[Wire], object]] = [
+        lambda wire: wire.serving.connection_lost(ConnectionResetError()),
+        lambda wire: wire.serving.abort(),
+        lambda wire: wire.serving.due(),
+    ]
+    for end in ends:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            wire = Wire(handler)
+            end(wire)
+            await turns()
+            gc.collect()
+        assert [str(one.message) for one in said] == []
+    assert begun == []
 
 
 async def test_a_handler_that_never_answers_is_cancelled_with_503(caplog: Any) -> None:
