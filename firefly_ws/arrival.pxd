@@ -20,6 +20,7 @@ cdef class Lobby:
     cdef object seen              # the app's changes at the last look
     cdef long long max_size, max_count  # of a head; below zero: none
     cdef double seconds           # open_timeout; infinity: none
+    cdef double expired           # who was due by then is judged when the timer runs; 0: nobody
     cdef object timer
     cdef Arrival first, last      # by age
     cdef Py_ssize_t count

@@ -90,6 +90,7 @@ cdef class Lobby:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self.expired = 0
 
     cdef int add(self, Arrival one) except -1:
         one.before = self.last
@@ -127,8 +128,22 @@ cdef class Lobby:
         return 0
 
     def _due(self):
+        """Nobody is judged before another look at the sockets, see `deadlines`: what came is not late, our loop is."""
         cdef double now = monotonic()
+        cdef double late
         cdef Arrival one
+        self.timer = None
+        if self.expired == 0:
+            if self.first is not None:
+                late = now - (self.first.since + self.seconds)
+                if late < 0:
+                    self.arm()
+                else:
+                    self.expired = now
+                    self.timer = self.loop.call_later(max(min(late, self.seconds), 0.001), self._due)
+            return
+        now = self.expired
+        self.expired = 0
         try:
             while self.first is not None and self.first.since + self.seconds <= now:
                 one = self.first
@@ -138,8 +153,7 @@ cdef class Lobby:
                     one.leave()
         finally:
             # Also behind what raises: those that follow have their deadlines all the same.
-            self.timer = None
-            if self.first is not None:
+            if self.first is not None and self.timer is None:
                 self.arm()
 
 

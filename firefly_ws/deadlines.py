@@ -1,4 +1,9 @@
-"""Deadlines of one length for many, on one timer; knows nothing of what is due."""
+"""Deadlines of one length for many, on one timer; knows nothing of what is due.
+
+A timer that runs says that time has passed, and not that nothing has come: behind a turn of the loop that took long,
+what was waited for is in the kernel, or in the same turn. So nobody is judged when the timer runs, but behind another
+look at the sockets, and not before as much time has passed as the timer was late.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,9 @@ import asyncio
 from collections.abc import Callable, Hashable
 
 __all__ = ["Deadlines"]
+
+_LOOK = 0.001
+"""Seconds that a loop cannot wait without asking the system what has come."""
 
 
 class Deadlines:
@@ -22,6 +30,7 @@ class Deadlines:
         self._items: dict[Hashable, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._looking = False
+        self._expired: float | None = None  # who was due by then is judged when the timer runs
 
     def add(self, item: Hashable) -> None:
         """From now on *item* has ``seconds``, also where it stands here already."""
@@ -43,15 +52,30 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._expired = None
 
     def _look(self) -> None:
         self._timer = None
-        self._looking = True
+        if not self._items:
+            return
         now = self._loop.time()
+        oldest = next(iter(self._items.values()))
+        if oldest > now:
+            self._timer = self._loop.call_at(oldest, self._look)
+            return
+        self._expired = now
+        late = min(now - oldest, self._seconds or 0)
+        self._timer = self._loop.call_at(now + max(late, _LOOK), self._judge)
+
+    def _judge(self) -> None:
+        self._timer = None
+        expired, self._expired = self._expired, None
+        assert expired is not None
+        self._looking = True
         try:
             while self._items:
                 item, when = next(iter(self._items.items()))
-                if when > now:
+                if when > expired:
                     return
                 del self._items[item]
                 self._due(item)

@@ -181,6 +181,10 @@ class Ending(asyncio.Protocol):
         if self._head is not None and not self._ended:
             self._refuse(BadRequest(408, "the request did not arrive within open_timeout"))
 
+    def _goes_on(self, body: RequestBody) -> bool:
+        """Whether enough of it has come since the last look; its reader may not have had its turn yet."""
+        return body.received - self._judged[0] >= _SLOWEST * (self._host.timeout or 0)
+
     def due(self) -> None:
         """``timeout`` has passed without what was waited for."""
         body, request = self._body, self._request
@@ -194,9 +198,8 @@ class Ending(asyncio.Protocol):
                 self.abort()
                 return
             self._judged = (0, waiting)
-        elif body is not None and (not self._busy or body.is_awaited):
-            came = body.received - self._judged[0]
-            if came < _SLOWEST * (self._host.timeout or 0):
+        elif body is not None and (not self._busy or body.is_awaited or self._goes_on(body)):
+            if not self._goes_on(body):
                 late = BadRequest(408, f"the body did not arrive within timeout={self._host.timeout} s")
                 body.fail(late)
                 self._lost_body(late)

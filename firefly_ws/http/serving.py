@@ -79,6 +79,7 @@ class Serving(Ending):
             if not data:
                 return False
             self._input = b""
+            seen = body.received
             try:
                 self._input = body.feed(data)
             except BadRequest as error:
@@ -86,6 +87,8 @@ class Serving(Ending):
                 return False
             if body.complete:
                 self._body = None
+                if seen and self._busy:
+                    self._host.idle.add(self)  # it took its time, and the answer has a whole timeout from here
                 return True
             if not self._busy and body.received > _SPARE:
                 self._close_after = True  # an unread body, and still no end of it

@@ -507,10 +507,28 @@ async def test_who_is_late_is_told_once_and_waits_no_more() -> None:
     waiting = Waiting(0.001)
     first, second = waiting.come(), waiting.come()
     await asyncio.sleep(0.002)
+    waiting.turn()  # which has the sockets asked once more
+    assert waiting.late == []
+    (timer,) = waiting.timers
+    assert timer.delay == 0.001
     waiting.turn()
     assert waiting.late == [first, second]
     assert len(waiting.lobby) == 0
     assert waiting.timers == []
+
+
+async def test_who_has_asked_before_the_second_look_is_not_late() -> None:
+    waiting = Waiting(0.001)
+    first, second = waiting.come(), waiting.come()
+    await asyncio.sleep(0.002)
+    waiting.turn()
+    third = waiting.come()
+    assert len(waiting.timers) == 1
+    first._leave()
+    waiting.turn()
+    assert waiting.late == [second]
+    assert list(waiting.lobby) == [third]
+    assert len(waiting.timers) == 1
 
 
 async def test_an_error_of_one_does_not_keep_the_others_waiting_for_ever() -> None:
@@ -518,9 +536,11 @@ async def test_an_error_of_one_does_not_keep_the_others_waiting_for_ever() -> No
     first, second = waiting.come(), waiting.come()
     waiting.failing = [first]
     await asyncio.sleep(0.002)
+    waiting.turn()
     with pytest.raises(RuntimeError, match="of this one"):
         waiting.turn()
     assert list(waiting.lobby) == [second]
+    waiting.turn()
     waiting.turn()
     assert waiting.late == [first, second]
 

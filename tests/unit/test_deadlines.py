@@ -10,6 +10,8 @@ import pytest
 
 from firefly_ws.deadlines import Deadlines
 
+LOOK = 0.001
+
 
 class Timer:
     def __init__(self, when: float, callback: Callable[[], None]) -> None:
@@ -39,6 +41,13 @@ class Clock:
         return [timer.when for timer in self.timers if not timer.cancelled]
 
     def turn(self, now: float) -> None:
+        """Time is *now*, and who is late by then is judged, which takes a second timer."""
+        self._run(now)
+        if self.timers and min(timer.when for timer in self.timers) <= now + LOOK:
+            self._run(now + LOOK)
+            self.now = now
+
+    def _run(self, now: float) -> None:
         self.now = now
         ready = [timer for timer in self.timers if timer.when <= now]
         self.timers = [timer for timer in self.timers if timer.when > now]
@@ -73,9 +82,11 @@ def test_one_timer_serves_them_all_and_each_gets_its_whole_time() -> None:
     clock.turn(110)
     assert late == [0]
     assert clock.waiting == [111]
-    clock.turn(112.5)
+    clock.turn(111)
+    clock.turn(112)
     assert late == [0, 1, 2]
-    clock.turn(120)
+    clock.turn(113)
+    clock.turn(114)
     assert late == [0, 1, 2, 3, 4]
     assert clock.waiting == []
 
@@ -146,8 +157,9 @@ def test_what_is_due_may_add_and_discard() -> None:
     deadlines.add("b")
     clock.turn(110)
     assert late == ["a"]
-    assert clock.waiting == [120]
-    clock.turn(120)
+    assert clock.waiting == [pytest.approx(120, abs=2 * LOOK)]
+    clock.turn(120.01)
+    clock.turn(120.02)
     assert late == ["a", "c"]
 
 
@@ -166,8 +178,35 @@ def test_the_deadline_of_what_is_added_meanwhile_delays_nobody_elses() -> None:
     deadlines.add("b")
     clock.turn(110)
     assert clock.waiting == [115]
-    clock.turn(120)
+    clock.turn(115)
+    assert late == ["a", "b"]
+    assert clock.waiting == [pytest.approx(120, abs=2 * LOOK)]
+    clock.turn(120.01)
+    clock.turn(120.02)
     assert late == ["a", "b", "c"]
+
+
+def test_behind_a_turn_that_took_long_what_has_come_meanwhile_is_not_late() -> None:
+    clock, late, deadlines = made(10)
+    deadlines.add("a")
+    deadlines.add("b")
+    clock.turn(113)  # 3 s late: so much longer everybody has
+    assert late == []
+    assert clock.waiting == [116]
+    deadlines.discard("a")
+    deadlines.add("c")
+    clock.turn(116)
+    assert late == ["b"]
+    assert clock.waiting == [123]
+
+
+def test_nobody_gets_more_than_the_same_time_again_however_late_the_timer_was() -> None:
+    clock, late, deadlines = made(10)
+    deadlines.add("a")
+    clock.turn(1000)
+    assert clock.waiting == [1010]
+    clock.turn(1010)
+    assert late == ["a"]
 
 
 def test_an_error_of_one_does_not_keep_the_others_waiting_for_ever() -> None:

@@ -302,6 +302,22 @@ async def test_a_handler_that_never_answers_is_cancelled_with_503(caplog: Any) -
     wire.serving.connection_lost(None)
 
 
+async def test_a_body_that_came_in_the_turn_of_its_deadline_is_not_late_though_its_reader_had_no_turn_yet() -> None:
+    wire = Wire(body, post(b"", b"Content-Length: 6000"), limit=None)
+    await turns()
+    wire.serving.data_received(b"x" * 3000)
+    wire.host.idle.clear()
+    wire.serving.due()
+    assert wire.host.idle == {wire.serving}
+    await turns()
+    wire.host.idle.clear()
+    wire.serving.data_received(b"x" * 3000)  # all of it: the answer's time begins
+    assert wire.host.idle == {wire.serving}
+    await turns()
+    assert wire.answers == [(200, "x" * 6000)]
+    wire.serving.connection_lost(None)
+
+
 async def test_a_head_that_dribbles_is_408_and_an_idle_connection_ends_without_a_word() -> None:
     wire = Wire(path)
     wire.serving.data_received(b"GET / HT")
