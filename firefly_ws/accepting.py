@@ -171,9 +171,8 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         return self._transport.get_extra_info("sockname")
 
     def _no_upgrade(self, request: Request, refusal: Refused) -> None:
-        """A request that is no upgrade as it should be; it may be none at all, and there may be HTTP at its path."""
-        found = self._server._app.routes.match(request.raw_path)
-        if wants_upgrade(request) or found is None or not found[0].methods:
+        """A request that is no upgrade as it should be; one that is none at all is HTTP's to answer."""
+        if wants_upgrade(request):
             self._refuse(refusal.response, refusal.reason)
         else:
             self._serve(request)

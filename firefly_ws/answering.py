@@ -16,6 +16,7 @@ from .http.request import Request
 from .http.response import Response
 from .http.serving import Serving
 from .routes import Place
+from .seldom import seldom
 from .settled import settled
 
 if TYPE_CHECKING:
@@ -90,10 +91,7 @@ class HttpHost:
             return self._unfound
         place, request.path_params = found
         methods = place.methods
-        if self._application is not None:
-            if wants_upgrade(request):
-                return self._to_handshake(request, serving)
-        elif place.websocket is not None and (not methods or wants_upgrade(request)):
+        if (place.websocket is not None or self._application is not None) and wants_upgrade(request):
             return self._to_handshake(request, serving)
         endpoint: Endpoint | None = methods.get(method)
         if endpoint is None and method == "HEAD":
@@ -167,15 +165,20 @@ class HttpHost:
 def _without(request: Request, place: Place[Any]) -> Response:
     """Something is at the path, and not for this method."""
     allowed = set(place.methods) | {"OPTIONS"}
-    if "GET" in allowed:
-        allowed.add("HEAD")
     if place.websocket is not None:
-        allowed.add("GET")
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
+            # Seen most behind a proxy that does not pass Upgrade on.
+            seldom(
+                "refused 426", logging.INFO, "refused a request from %s: 426, %s is a websocket, and no Upgrade came",
+                request.remote_address, request.path,
+            )  # fmt: skip
             return error_page(
                 request, 426, "this is a websocket: ask with Upgrade: websocket, in HTTP/1.1",
                 [("Upgrade", "websocket"), ("Connection", "Upgrade")],
             )  # fmt: skip
+        allowed.add("GET")
+    if "GET" in allowed:
+        allowed.add("HEAD")
     allow = [("Allow", ", ".join(sorted(allowed)))]
     if request.method == "OPTIONS":
         return Response(204, headers=allow)

@@ -159,7 +159,11 @@ def _request(head: bytes) -> Request:
         raise BadRequest(400, "the Host header came more than once")
     elif not _host_is_valid(host if len(host) < 300 else "/"):
         raise BadRequest(400, "the Host header is no host and port")
-    return Request(method, target, headers, version[5:])
+    request = Request(method, target, headers, version[5:])
+    if target[:1] != "/" and "://" in target and not _host_is_valid(request.host):
+        # RFC 9110 §4.2.4: a user before the host is there to mislead.
+        raise BadRequest(400, "the request target must have a host and a port at most before its path")
+    return request
 
 
 @lru_cache(maxsize=128)

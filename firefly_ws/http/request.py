@@ -10,13 +10,17 @@ from urllib.parse import parse_qsl, unquote
 from .asked import Asked
 from .headers import Headers
 
-__all__ = ["Request"]
+__all__ = ["NotJson", "Request"]
 
 
 class _Body(Protocol):
     """What a request's body is read from."""
 
     def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+class NotJson(ValueError):
+    """A body that should have been JSON, which is its sender's fault: left alone it is answered with 400."""
 
 
 class Request(Asked):
@@ -130,8 +134,12 @@ class Request(Asked):
         return body
 
     async def json(self) -> Any:
-        """The body as JSON. Raises ``ValueError`` where it is none, and what `body` raises."""
-        return json.loads(await self.body())
+        """The body as JSON. Raises what `body` raises, and ``ValueError`` where it is none: left alone, 400."""
+        body = await self.body()
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise NotJson(f"the body is no JSON: {error}") from error
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece as it comes: ``async for piece in request.stream()``. Reading

@@ -19,7 +19,7 @@ from .ending import Ending
 from .exchange import Cycle, Direct, Endpoint, check_target, goes_on, note_refused
 from .head import BadRequest, RequestHead
 from .pieces import closed, framed
-from .request import Request
+from .request import NotJson, Request
 from .response import Response
 
 __all__ = ["Serving"]
@@ -238,6 +238,10 @@ class Serving(Ending):
             return
         if isinstance(error, BadRequest):
             self._refuse(error)
+            return
+        if isinstance(error, NotJson):
+            note_refused("a body", self.peer, BadRequest(400, str(error)))
+            await self._send(error_page(request, 400, str(error)))
             return
         answer = self._host.failed(request, error)
         await self._send(answer if isinstance(answer, Response) else await answer)

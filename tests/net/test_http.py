@@ -80,6 +80,32 @@ async def test_another_method_gets_405_and_options_204_with_allow() -> None:
         assert (await answer(peer)).status == 204
 
 
+async def test_a_body_that_is_no_json_is_its_senders_fault() -> None:
+    async def keys(request: Request) -> str:
+        return ",".join(await request.json())
+
+    caught: list[ValueError] = []
+
+    async def careful(request: Request) -> str:
+        try:
+            await request.json()
+        except ValueError as error:
+            caught.append(error)
+        return "well"
+
+    async with serving(lambda app: app.post("/", keys).post("/careful", careful)) as (server, peer):
+        with logged() as log:
+            for body in (b"", b"{", b"\xff", b"[" * 100_000):
+                peer.send(request("POST", body=body, accept="application/json", content_length=f"{len(body)}"))
+                got = await answer(peer)
+                assert (got.status, got.body[:44]) == (400, b'{"status":400,"error":"the body is no JSON: '), body[:9]
+            peer.send(request("POST", body=b'{"a":1}'), request("POST", "/careful", body=b"{"))
+            assert [(await answer(peer)).body for _ in range(2)] == [b"a", b"well"]
+        assert log == []
+        assert len(caught) == 1
+        assert server.stats()["http_errors"] == 0
+
+
 async def test_head_is_answered_as_get_without_the_body() -> None:
     async with serving(lambda app: app.get("/", lambda _: "four")) as (_, peer):
         peer.send(request("HEAD"), request())
@@ -289,12 +315,35 @@ async def test_a_connection_that_has_spoken_http_may_become_a_websocket() -> Non
         assert await got.take(2) == ["one", "two"]
 
 
-async def test_a_websocket_path_without_http_answers_426_on_a_kept_connection_too() -> None:  # W1
-    async with serving(lambda app: app.get("/", lambda _: "x").websocket("/ws").discard()) as (_, peer):
-        peer.send(request(), request(path="/ws"))
-        assert (await answer(peer)).body == b"x"
-        got = await peer.answer()
-        assert (got.status, got.headers["upgrade"]) == (426, "websocket")
+async def test_a_websocket_without_http_answers_by_the_rules_of_http_and_keeps_the_connection(  # W1
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Inbox()
+    cases = (
+        (request(path="/ws"), "GET", 426, b"this is a websocket: ask with Upgrade: websocket, in HTTP/1.1\n"),
+        (request(path="/ws", accept="application/json"), "GET", 426, b'{"status":426,"error":"this is a websocket: '),
+        (upgrade("/ws", upgrade="h2c"), "GET", 426, b"this is"),
+        (upgrade("/ws", method="HEAD"), "HEAD", 426, b""),
+        (upgrade("/ws", method="OPTIONS"), "OPTIONS", 204, b""),
+        (upgrade("/ws", method="POST"), "POST", 405, b"method POST is not allowed\n"),
+        (request(), "GET", 200, b"x"),
+        (upgrade("/ws", version="1.0"), "GET", 426, b"this is"),
+    )
+    said: list[Any] = []
+    monkeypatch.setattr("firefly_ws.answering.seldom", lambda *args: said.append(args))
+    change = lambda app: app.get("/", lambda _: "x").on_upgrade(asked).websocket("/ws").discard()  # noqa: E731
+    async with serving(change) as (_, peer):
+        for sent, method, status, begin in cases:
+            peer.send(sent)
+            got = await answer(peer, method)
+            assert (got.status, got.body[: len(begin) or None]) == (status, begin), sent
+            if status == 426:
+                assert got.headers["upgrade"] == "websocket", sent
+            elif status != 200:
+                assert got.headers["allow"] == "GET, HEAD, OPTIONS", sent
+        assert await peer.rest() == b""
+    assert len(asked) == 0
+    assert [one[0] for one in said] == ["refused 426"] * 5
 
 
 async def test_on_upgrade_refuses_the_websocket_and_leaves_http_alone() -> None:  # F11

@@ -79,6 +79,7 @@ SMUGGLING = {
     "another scheme": (request(path="ftp://example.com/"), 400),
     "no path": (request(path="secret"), 400),
     "an asterisk": (request(path="*"), 400),
+    "a target that names a user": (request(path="http://trusted.example:80@evil.example/"), 400),
     "CONNECT, which names no resource a 405 could speak of": (request("CONNECT", "example.com:443"), 501),
     "a fragment": (request(path="/#secret"), 400),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),

@@ -155,7 +155,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def always(kind: str, level: int, message: str, *args: object) -> None:
         logger.log(level, message, *args)
 
-    for module in ("accepting", "http.exchange", "http.ending"):
+    for module in ("accepting", "answering", "http.exchange", "http.ending"):
         monkeypatch.setattr(f"firefly_ws.{module}.seldom", always)
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: said.append(f"{record.levelname} {record.getMessage()}")  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import firefly_ws
 from firefly_ws import WebSocketConnectionException, cli
 from firefly_ws.cli import bench, echo
 
@@ -35,10 +36,17 @@ def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
     assert len(run) == 1
 
 
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f"firefly-ws {firefly_ws.__version__}, Python 3.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the following arguments are required: COMMAND"),
+        ([], "an echo server for testing clients"),
         (["other"], "invalid choice: 'other'"),
         (["echo", "--port", "65536"], "argument --port: '65536' must be a number from 0 to 65535"),
         (["echo", "--port", "-1"], "argument --port: '-1' must be a number from 0 to 65535"),
@@ -62,6 +70,7 @@ def test_echo_runs_without_arguments_and_ends_with_0(run: list[Any]) -> None:
         (["bench", "ws://h/", "--text", "--binary"], "argument --binary: not allowed with argument --text"),
         (["bench", "ws://h/", "-c", "9", "-d", "99", "-s", "9999999"], "--size 9999999 would have more than 1024 MiB"),
         (["bench", "ws://h/", "-H", "Authorization: secret\x1b"], "its value cannot be sent"),
+        (["--nope"], "the following arguments are required: COMMAND"),
         (["connect", "ws://h/", "--ping", "0"], "argument --ping: '0' must be a number of seconds, above 0"),
     ],
 )
