@@ -25,7 +25,7 @@ cdef class Totals:
     ``errors`` has what ended connections other than a Close, by the name of the error.
     """
 
-    def __init__(self):
+    def __cinit__(self):
         self.closed, self.close_sent, self.close_received, self.errors = {}, {}, {}, {}
 
     cdef int add(self, Connection connection) except -1:
@@ -83,7 +83,7 @@ cdef class Totals:
 cdef class Accounts:
     """A server's `Totals`, by the path of the route."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.past = {}
 
     def close(self, Connection connection not None):
