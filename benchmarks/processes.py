@@ -22,7 +22,7 @@ from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-CACHE = ROOT / ".cache" / "benchmarks"
+CACHE = ROOT / "build" / "benchmarks"
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
 

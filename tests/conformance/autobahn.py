@@ -28,7 +28,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-CACHE = ROOT / ".cache" / "autobahn"
+CACHE = ROOT / "build" / "autobahn"
 RESULT = HERE / "RESULT.txt"
 AGENT = "firefly_ws"
 ALL_CASES = 517

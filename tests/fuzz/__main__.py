@@ -71,7 +71,7 @@ def led_by_coverage(name: str, minutes: float) -> None:
     except ImportError:
         sys.exit("--coverage needs atheris: pip install 'firefly-ws[fuzz]'")
     target, seeds = TARGETS[name]
-    folder = Path(".cache/fuzz") / name
+    folder = Path("build/fuzz") / name
     folder.mkdir(parents=True, exist_ok=True)
     for index, seed in enumerate(seeds):
         (folder / f"seed-{index}").write_bytes(seed)
