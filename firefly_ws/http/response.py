@@ -36,6 +36,9 @@ _NO_HEADERS = Headers()
 _cookie_value = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch  # RFC 6265 §4.1.1, cookie-octet
 _in_cookie_attribute = re.compile(r"[\x20-:<-~]*").fullmatch
 
+# NaN and infinity are no JSON (RFC 8259 §6): a browser could not read them.
+_as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 class Response:
     """An answer: status, header fields and a body.
@@ -88,7 +91,7 @@ class Response:
         elif isinstance(body, (bytes, bytearray, memoryview)):
             self.body, default = bytes(body), _BINARY
         elif isinstance(body, (dict, list)):
-            self.body = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+            self.body = _as_json(body).encode()
             default = "application/json"
         elif isinstance(body, (Iterable, AsyncIterable)):
             self.body, self.stream, default = b"", cast("_Stream", body), _BINARY

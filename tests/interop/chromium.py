@@ -186,6 +186,7 @@ class Page:
         """The page as PNG, in a window of that size."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self._devtools.call("Emulation.setEmulatedMedia", self._session, features=[scheme])
+        await self._devtools.call("Emulation.setScrollbarsHidden", self._session, hidden=True)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self._devtools.call("Emulation.setDeviceMetricsOverride", self._session, **size)
         shot = await self._devtools.call("Page.captureScreenshot", self._session, format="png")

@@ -51,7 +51,7 @@ async def _send_file(page: Page) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--size", default="960x640")
+    parser.add_argument("--size", default="960x656")
     parser.add_argument("file", nargs="?", default=HERE.parent.parent / "docs" / "echo.png", type=Path)
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))

@@ -202,6 +202,6 @@ async def test_the_picture_of_the_documentation_can_be_made_again(  # W3
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(bytes(2000))
     with echoing() as command:
-        made = await picture(chromium, command, tmp_path / "photo.jpg", (960, 640), dark=False)
+        made = await picture(chromium, command, tmp_path / "photo.jpg", (960, 656), dark=False)
     shown = (ROOT / "docs" / "echo.png").read_bytes()
     assert made[:24] == shown[:24]  # PNG, of the same width and height

@@ -106,6 +106,14 @@ async def test_a_body_that_is_no_json_is_its_senders_fault() -> None:
         assert server.stats()["http_errors"] == 0
 
 
+async def test_what_is_no_json_is_not_sent_as_some() -> None:
+    async with serving(lambda app: app.get("/", lambda _: {"rate": float("nan")})) as (_, peer):
+        with logged() as log:
+            peer.send(request())
+            assert (await answer(peer)).status == 500
+        assert log[0].exc_info and "JSON compliant" in str(log[0].exc_info[1])
+
+
 async def test_head_is_answered_as_get_without_the_body() -> None:
     async with serving(lambda app: app.get("/", lambda _: "four")) as (_, peer):
         peer.send(request("HEAD"), request())
