@@ -15,6 +15,7 @@ from .config import HttpConfig
 from .connection import WebSocketConnection
 from .converters import Converter, JsonConverter, MsgPackConverter
 from .counts import ServerStats
+from .details import CloseDetails
 from .errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -55,6 +56,7 @@ __all__ = [
     "BinaryFrame",
     "Capability",
     "CloseCode",
+    "CloseDetails",
     "CloseFrame",
     "CloseReason",
     "ConnectionClosed",

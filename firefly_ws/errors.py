@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .codes import CloseCode, CloseReason
+from .details import CloseDetails
 
 __all__ = [
     "ConnectionClosed",
@@ -100,7 +101,8 @@ class ConnectionClosed(WebSocketException):
     """The connection has ended, or its end has begun.
 
     ``reason`` is the final `CloseReason`; ``sent`` and ``received`` are those of
-    the two Close frames, ``None`` where none went or came.
+    the two Close frames, ``None`` where none went or came. ``details`` (`CloseDetails`) has the whole story as of the
+    moment this was raised; its line is the text.
     """
 
     def __init__(
@@ -109,12 +111,23 @@ class ConnectionClosed(WebSocketException):
         sent: CloseReason | None = None,
         received: CloseReason | None = None,
         doing: str = "",
+        details: CloseDetails | None = None,
     ) -> None:
         self.reason = reason
         self.sent = sent
         self.received = received
-        what = f"{doing}: the" if doing else "the"
-        super().__init__(f"{what} connection is closed, {reason}; sent: {sent}; received: {received}")
+        self.doing = doing
+        if details is None:
+            words = reason.message if received is None else ""
+            details = CloseDetails(reason=reason, sent=sent, received=received, cause=words)
+        self.details = details
+        super().__init__(reason, sent, received, doing, details)
+
+    def __str__(self) -> str:
+        return f"{self.doing}: the connection is closed: {self.details}" if self.doing else str(self.details)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     @property
     def code(self) -> int:

@@ -19,14 +19,21 @@ class Seldom:
         self._seconds = seconds
         self._last: dict[str, tuple[float, int]] = {}
 
-    def __call__(self, kind: str, level: int, message: str, *args: object) -> None:
-        """Log *message* % *args* for *kind*, a word of ours: each one has an entry for good."""
+    def turn(self, kind: str) -> int | None:
+        """How many of *kind*, a word of ours that has an entry for good, were left out; None: so is this one."""
         now = time.monotonic()
         when, left_out = self._last.get(kind, (now - self._seconds, 0))
         if now - when < self._seconds:
             self._last[kind] = (when, left_out + 1)
-            return
+            return None
         self._last[kind] = (now, 0)
+        return left_out
+
+    def __call__(self, kind: str, level: int, message: str, *args: object) -> None:
+        """Log *message* % *args* for *kind*, if it is its turn."""
+        left_out = self.turn(kind)
+        if left_out is None:
+            return
         if left_out:
             message += " (and %d more of this kind)"
             args = (*args, left_out)

@@ -76,6 +76,9 @@ cdef class Backlog:
             return _DONE if sender.drained is None else sender.drained
         return sender.held_up()
 
+    def __len__(self):
+        return len(self.waiting)
+
     cdef object put(self, int opcode, object data):
         cdef Py_ssize_t size
         cdef const uint8_t* payload

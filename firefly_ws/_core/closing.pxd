@@ -21,20 +21,43 @@ cdef enum Ending:        # what we are doing about the end of TCP
     ENDED_TCP = 5        # the transport is closing
 
 
+cdef enum Began:         # whose doing the end is, as in `firefly_ws.details.BEGAN`; the first one counts
+    NOBODY = 0
+    LOCAL = 1            # close(), drop(), terminate()
+    REMOTE = 2           # the peer's Close, or the end of its bytes
+    NETWORK = 3          # an error of the transport
+    TIMEOUT = 4
+    LIMIT = 5
+    PROTOCOL = 6         # the peer broke a rule
+    FAULT = 7            # a callback or an extension failed
+
+
+cdef class Remains:
+    cdef Py_ssize_t size             # bytes that were not sent
+    cdef Py_ssize_t messages         # whole ones among them
+    cdef object error                # of the transport
+    cdef double blocked              # seconds for which the loop was kept from its work shortly before
+
+
 cdef class Closing(Sender):
     cdef int terminal                # of Terminal
     cdef int ending                  # of Ending
     cdef readonly bint is_client
     cdef bint at_eof                 # the peer has ended its side of TCP
     cdef bint lost                   # the transport is gone
+    cdef unsigned char began         # of Began
+    cdef unsigned char late              # close_timeout has ended TCP
     cdef object transport
     cdef object close_timeout        # seconds or None
     cdef object timer                # of the closing
     cdef Meter meter                 # of a policy with a rate; None: there is none
-    cdef bytes close_payload         # what to answer to the peer's Close
+    cdef Remains remains             # what its end has left; None: nothing to speak of, or it has not come
     cdef readonly object error       # what ended it, other than a Close
     cdef Wait closed                 # resolves at the end of TCP
 
+    cdef int begin_end(self, int began) noexcept
+    cdef int cut(self) except -1
+    cdef Remains left(self)
     cdef int send_close(self, bytes payload, object reason) except -1
     cdef int take_terminal(self) except -1
     cdef int last_step(self) noexcept

@@ -25,21 +25,20 @@ from libc.stdint cimport uint8_t
 
 from .delivery cimport CROWDED, DEAD, FULL, PAUSED
 from .frames cimport Frame
+from .outbox cimport Outbox
 from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
 from .steps cimport Wait
-
-import logging
 
 from ..codes import CloseCode, CloseReason
 from .frames import close_payload
 from ..errors import ProtocolError
-from ..seldom import seldom
 
 # Of closes without words, by code: nearly all of them, and making a named tuple is a call of Python.
 cdef dict _bare_reasons = {}
 
-cdef object _log = logging.getLogger("firefly_ws")
-cdef int _INFO = logging.INFO
+
+cdef class Remains:
+    """What is still known of a connection's last moment."""
 
 
 cdef class Closing(Sender):
@@ -58,6 +57,7 @@ cdef class Closing(Sender):
         if self._state == CONNECTING:
             self.terminate()
         elif self._state == OPEN:
+            self.begin_end(LOCAL)
             self.forget()
             self.send_close(payload, CloseReason(code, reason))
         return self.wait_closed()
@@ -69,6 +69,7 @@ cdef class Closing(Sender):
         self.check_thread("terminate")
         if self.lost or self._state == CLOSED:
             return
+        self.begin_end(LOCAL)
         self.forget()
         self.hold |= DEAD
         self.rest = None
@@ -76,10 +77,34 @@ cdef class Closing(Sender):
             self._state = CLOSING
         self.ending = ENDED_TCP
         if self.transport is not None:
-            self.outbox.detach()
+            self.cut()
             self.transport.abort()
         else:
             self.never_opened()
+
+    cdef int begin_end(self, int began) noexcept:
+        """The end has begun, and whose doing that is."""
+        if not self.began:
+            self.began = began
+        return 0
+
+    cdef int cut(self) except -1:
+        """Nothing more is written: what waited is only counted from here on."""
+        cdef Outbox outbox = self.outbox
+        cdef Py_ssize_t size
+        if outbox.transport is None:
+            return 0
+        size = self.buffered_amount
+        if size:
+            self.left().size = size
+            self.left().messages = outbox.messages() + (0 if self.backlog is None else len(self.backlog))
+        return outbox.detach()
+
+    cdef Remains left(self):
+        """What remains, made when there is something."""
+        if self.remains is None:
+            self.remains = Remains.__new__(Remains)
+        return self.remains
 
     cdef int never_opened(self) except -1:
         return 0
@@ -91,6 +116,7 @@ cdef class Closing(Sender):
             code, reason = code
         payload = close_payload(code, reason)
         if self._state == OPEN:
+            self.begin_end(LOCAL)
             self.forget()
             self.send_close(payload, CloseReason(code, reason))
         if self._state == CLOSING:
@@ -133,13 +159,14 @@ cdef class Closing(Sender):
     cdef int close_slow(self, Py_ssize_t total) except -1:
         """Too much waits for a peer that does not read: close, behind all that was sent before."""
         text = f"too slow: {total} bytes would wait, more than max_write_buffer={self.max_write}"
-        seldom("slow_consumer", _INFO, "%r: %s", self, text)
+        self.begin_end(LIMIT)
         self.forget()
         return self.send_close(close_payload(CloseCode.TRY_AGAIN_LATER, text),
                                CloseReason(CloseCode.TRY_AGAIN_LATER, text))
 
     cdef object send_raw_close(self, Frame frame):
         """A Close as the user has made it; from here on all goes as behind any other."""
+        self.begin_end(LOCAL)
         self.forget()
         self.send_close(frame.payload, frame.reason or CloseReason(CloseCode.NO_STATUS, ""))
         return self.flush()
@@ -151,7 +178,8 @@ cdef class Closing(Sender):
         if self.terminal == CLOSE_CAME and self.raw:
             return 0  # the answer is the user's, within close_timeout
         if self.terminal == CLOSE_CAME:
-            self.send_close(self.close_payload, self.close_received)
+            code, text = self.close_received
+            self.send_close(b"" if code == CloseCode.NO_STATUS else close_payload(code, text), self.close_received)
         elif self.terminal == EOF_CAME:
             self._state = CLOSING
             self.end_tcp(CLOSE_FLUSHED)
@@ -234,12 +262,13 @@ cdef class Closing(Sender):
             self.schedule()
         elif self.transport is not None:
             self.ending = ENDED_TCP
-            self.outbox.detach()
+            self.late = True
+            self.cut()
             self.transport.abort()
 
     # ---- what the receiving half and the transport tell us -------------------------------------------------------
 
-    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+    cdef int peer_close(self, object code, str reason) except -1:
         """The peer's Close (RFC 6455 §5.5.1): the last thing that is parsed."""
         cdef object received = None if reason else _bare_reasons.get(code)
         if received is None:
@@ -254,7 +283,7 @@ cdef class Closing(Sender):
                 self.end_tcp(self.last_step())
         elif self.terminal == NOTHING or self.terminal == EOF_CAME:
             self.terminal = CLOSE_CAME
-            self.close_payload = payload
+            self.begin_end(REMOTE)
         return 1
 
     cdef int violated(self, object error) except -1:
@@ -266,10 +295,10 @@ cdef class Closing(Sender):
         elif self.terminal == NOTHING or self.terminal == EOF_CAME:
             self.terminal = RULE_BROKEN
             self.error = error
-            if isinstance(error, ProtocolError) and error.code in (1008, 1009):
-                seldom(type(error).__name__, _INFO, "%r: closed for a limit: %s", self, error)
+            if not isinstance(error, ProtocolError):
+                self.begin_end(FAULT)
             else:
-                _log.debug("%r: %s", self, error)
+                self.begin_end(LIMIT if error.code in (1008, 1009) else PROTOCOL)
         return 0
 
     cdef int eof(self) except -1:
@@ -284,6 +313,7 @@ cdef class Closing(Sender):
                 self.end_tcp(CLOSE_FLUSHED)
         elif self.terminal == NOTHING:
             self.terminal = EOF_CAME
+            self.begin_end(REMOTE)
             if not self.inside:
                 self.settle()
         return 0

@@ -3,20 +3,18 @@
 from .chain cimport Chain
 from .deflate cimport Deflate
 from .delivery cimport Callbacks
+from .explained cimport Explained
 from .inbox cimport Inbox
-from .keepalive cimport Kept
 from .limits cimport Limits
 from .outbox cimport Turn
 from .steps cimport Steps, Wait
 
 
-cdef class Connection(Kept):
+cdef class Connection(Explained):
     cdef public int _failures        # callbacks and handlers that have raised
     cdef int told                    # 0 not begun, 1 on_error is next, 2 on_close is next, 3 both begun, 4 both ended
     cdef Wait finished               # resolves behind on_close
     cdef readonly Inbox _inbox       # where messages wait for a reader; None: they go to callbacks, or nowhere
-    cdef double begun                # monotonic seconds of the opening
-    cdef double over                 # and of the end
     cdef object __weakref__
 
     # Kept here for the class that shows them, so that making a connection is no Python call.
@@ -36,7 +34,6 @@ cdef class Connection(Kept):
     cdef int settle_waits(self) except -1
     cdef int tell(self) except -1
     cdef int forgotten(self) except -1
-    cdef object why(self)
 
     # for the protocol
     cdef int opened(self, object transport, int fd) except -1

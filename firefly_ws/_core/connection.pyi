@@ -7,13 +7,13 @@ from firefly_ws.policy import WebSocketPolicy
 from .chain import Chain
 from .deflate import Deflate
 from .delivery import Callbacks
+from .explained import Explained
 from .inbox import Inbox
-from .keepalive import Kept
 from .limits import Limits
 from .outbox import Turn
 from .steps import Steps, Wait
 
-class Connection(Kept):
+class Connection(Explained):
     _failures: int
     def __init__(
         self,

@@ -3,11 +3,11 @@
 
 from .backlog cimport Backlog
 from .chain cimport Chain, ChainIn, ChainOut
-from .closing cimport ENDED_TCP, EOF_CAME, NOTHING, NOT_ENDING
+from .closing cimport EOF_CAME, FAULT, NOTHING, NOT_ENDING
 from .deflate cimport Deflate
 from .delivery cimport CROWDED, DEAD, DRAINING, FULL, PAUSED, PENDING, QUEUED, Callbacks, FrameTap
+from .explained cimport Explained
 from .inbox cimport Inbox
-from .keepalive cimport Kept
 from .limits cimport CLOSE, DROP_OLDEST, Limits
 from .meter cimport Meter
 from .messages cimport Messages, MessageSink
@@ -25,7 +25,7 @@ import asyncio
 import logging
 
 from ..codes import CloseCode, CloseReason, ConnectionState
-from ..errors import ConnectionClosed, WebSocketException
+from ..errors import ConnectionClosed
 from .frames import close_payload
 
 cdef extern from "Python.h":
@@ -36,7 +36,7 @@ cdef long long _made = 0  # connections, of all loops: the GIL guards it
 _STATES = tuple(ConnectionState)
 
 
-cdef class Connection(Kept):
+cdef class Connection(Explained):
     """One WebSocket connection; made by `server` and `client`, which know what a user may see of it."""
 
     def __init__(self, Limits limits not None, Callbacks callbacks, Steps steps, Turn turn, bint is_client,
@@ -184,6 +184,7 @@ cdef class Connection(Kept):
         """End with 1011 for an error that is raised, or logged, elsewhere."""
         if self.error is None and not self.told:
             self.error = error
+        self.begin_end(FAULT)
         if self._state == OPEN:
             self.forget()
             self.send_close(close_payload(CloseCode.INTERNAL_ERROR, ""), CloseReason(CloseCode.INTERNAL_ERROR, ""))
@@ -221,13 +222,12 @@ cdef class Connection(Kept):
         if self.lost:
             return 0
         self.lost = True
-        self.over = monotonic()
         if self.meter is not None:
             self.meter.release()
+        self.cut()
         if self.backlog is not None:
             self.backlog.clear()
         self._state = CLOSED
-        self.outbox.detach()
         self.transport = None
         self.stop_timer()
         if self.guard is not None:
@@ -235,12 +235,13 @@ cdef class Connection(Kept):
             self.guard = None
         if error is not None and self.error is None and self.ending == NOT_ENDING:
             self.error = error
-        self.close_reason = self.close_received or CloseReason(CloseCode.ABNORMAL_CLOSURE, self.why())
+        self.ended_with(error)
         if self.terminal == NOTHING:
             self.terminal = EOF_CAME
         if self.closed is not None:
             self.closed.resolve(self.close_reason)
         self.settle_waits()
+        self.told_end()
         self.hold &= ~DRAINING
         if self.hold & (QUEUED | PENDING | PAUSED) or self.rest is not None:
             # What had arrived is still handed over; a pause, or a full inbox, holds for close_timeout at most.
@@ -263,20 +264,6 @@ cdef class Connection(Kept):
             if self.finished is not None:
                 self.finished.resolve(None)
         return 0
-
-    cdef object why(self):
-        """Words for an end without the peer's Close."""
-        if isinstance(self.error, WebSocketException):
-            return str(self.error)
-        if isinstance(self.error, OSError):
-            return f"the connection was lost: {type(self.error).__name__}"
-        if self.error is not None:
-            return f"closed for an error on this side: {type(self.error).__name__}"
-        if self.close_sent is not None:
-            return "no Close frame came from the peer"
-        if self.ending == ENDED_TCP and not self.at_eof:
-            return "the connection was terminated"
-        return "the peer ended the connection without a Close frame"
 
     cdef int settle_waits(self) except -1:
         """Nothing more will be written, drained or answered."""

@@ -56,9 +56,9 @@ cdef class Inbox(MessageSink):
     cdef int control(self, int opcode, bytes payload) except -1:
         return self.delivery.control(opcode, payload)
 
-    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+    cdef int peer_close(self, object code, str reason) except -1:
         # At once: what is in the queue has been handed over.
-        return self.delivery.peer_close(code, reason, payload)
+        return self.delivery.peer_close(code, reason)
 
     cdef int put(self, object message, Py_ssize_t size) except -1:
         """Take a message that has come; 1 if no more should."""

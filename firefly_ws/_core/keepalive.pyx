@@ -22,21 +22,17 @@ from libc.stdint cimport uint8_t
 
 from cpython.bytes cimport PyBytes_AS_STRING
 
-from .closing cimport ENDED_TCP, NOTHING, Closing
+from .closing cimport ENDED_TCP, NOTHING, TIMEOUT, Closing
 from .delivery cimport DRAINING, PENDING, QUEUED
 from .limits cimport Limits
 from .sending cimport CLOSING, OPEN
 from .wheel cimport TICK, Watch, monotonic, wheel_of
 
-import logging
 import os
 
 from ..codes import CloseCode, CloseReason
 from ..errors import PingTimeout, ReadTimeout, WriteTimeout
-from ..seldom import seldom
 from .frames import close_payload
-
-cdef int _INFO = logging.INFO
 
 
 cdef class Kept(Closing):
@@ -77,18 +73,19 @@ cdef class Kept(Closing):
 
     cdef int give_up(self, object error) except -1:
         """End TCP at once; what had come is still delivered."""
-        seldom(type(error).__name__, _INFO, "%r: closed for a limit: %s", self, error)
+        self.begin_end(TIMEOUT)
         if self.error is None:
             self.error = error
         if self._state < CLOSING:
             self._state = CLOSING
         self.ending = ENDED_TCP
-        self.outbox.detach()
+        self.cut()
         self.transport.abort()
         return 0
 
     cdef int close_idle(self, double silence) except -1:
         text = f"no message for {silence:.3g} s (idle_timeout={self.limits.idle:g})"
+        self.begin_end(TIMEOUT)
         self.forget()
         return self.send_close(close_payload(CloseCode.GOING_AWAY, text), CloseReason(CloseCode.GOING_AWAY, text))
 

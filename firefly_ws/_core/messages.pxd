@@ -13,7 +13,7 @@ cdef class MessageSink:
     cdef int text(self, str text) except -1
     cdef int binary(self, bytes data) except -1
     cdef int control(self, int opcode, bytes payload) except -1
-    cdef int peer_close(self, object code, str reason, bytes payload) except -1
+    cdef int peer_close(self, object code, str reason) except -1
 
 
 cdef class Messages(FrameSink):

@@ -96,7 +96,7 @@ cdef class MessageSink:
     cdef int control(self, int opcode, bytes payload) except -1:
         return 0
 
-    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+    cdef int peer_close(self, object code, str reason) except -1:
         return 0
 
 
@@ -309,9 +309,9 @@ cdef class Messages(FrameSink):
         if opcode != 8:
             return self.sink.control(opcode, payload)
         if len(payload) == 0:
-            return self.sink.peer_close(None, "", payload)
+            return self.sink.peer_close(None, "")
         if len(payload) == 2 and (bare := _bare_closes.get(payload)) is not None:
-            return self.sink.peer_close(bare, "", payload)
+            return self.sink.peer_close(bare, "")
         if len(payload) == 1:
             raise ProtocolError("a Close frame has one byte, half a code")
         code = payload[0] << 8 | payload[1]
@@ -323,7 +323,7 @@ cdef class Messages(FrameSink):
             raise InvalidPayload(f"the reason of a Close frame is not UTF-8 at byte {error.start}") from None
         if len(payload) == 2:
             _bare_closes[payload] = code
-        return self.sink.peer_close(code, reason, payload)
+        return self.sink.peer_close(code, reason)
 
 
 cdef int _grow(Messages messages, Py_ssize_t size) except -1:

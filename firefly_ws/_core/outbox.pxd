@@ -39,3 +39,4 @@ cdef class Outbox:
     cdef Py_ssize_t buffered(self) except -1
     cdef int attach(self, object transport, int fd) except -1
     cdef int detach(self) except -1
+    cdef Py_ssize_t messages(self) except -1

@@ -14,12 +14,13 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from .buffer cimport buffer_drop, buffer_release, buffer_reserve
-from .wire cimport sys_held, sys_send, sys_taken, wire_write_head, wire_xor_copy
+from .wire cimport sys_held, sys_send, sys_taken, wire_head, wire_read_head, wire_write_head, wire_xor_copy
 
 cdef enum:
     POOL = 4096         # random bytes drawn at once: 0.3 µs a key without it
     EARLY = 131072      # a corked batch is written when it holds this much, while it is in the cache
     WITHOUT_COPY = 16384  # from here on a payload is written from where it lies
+    COUNTED = 65536     # frames, at the end
 
 cdef uint8_t _pool[POOL]
 cdef Py_ssize_t _left = 0
@@ -111,6 +112,21 @@ cdef class Outbox:
         self.urgent = None
         buffer_release(&self.main)
         return 0
+
+    cdef Py_ssize_t messages(self) except -1:
+        """How many whole messages wait here; of more than can be counted in no time, those of the first."""
+        cdef Py_ssize_t count = 0, frames = 0, place = 0
+        cdef wire_head head
+        cdef int size
+        while place < self.main.size and frames < COUNTED:
+            size = wire_read_head(self.main.data + place, self.main.size - place, &head)
+            if size <= 0:
+                break
+            # RFC 6455 §5.4: the last fragment of each.
+            count += head.first & 0x80 and not head.first & 0x08
+            place += size + head.length
+            frames += 1
+        return count
 
     cdef int put(self, int first, const uint8_t* payload, Py_ssize_t size) except -1:
         """Append a frame; `send` or the end of the batch writes it."""

@@ -65,7 +65,7 @@ cdef class MessageRecorder(MessageSink):
         self.events.append(("ping" if opcode == 9 else "pong", payload))
         return 0
 
-    cdef int peer_close(self, object code, str reason, bytes payload) except -1:
+    cdef int peer_close(self, object code, str reason) except -1:
         self.events.append(("close", code, reason))
         return 1
 

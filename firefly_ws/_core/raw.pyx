@@ -63,7 +63,7 @@ cdef class RawFrames(FrameSink):
         elif opcode == 8:
             reason = frame.reason
             return delivery.peer_close(None if reason is None else reason.code,
-                                       "" if reason is None else reason.message, payload)
+                                       "" if reason is None else reason.message)
         return more
 
 

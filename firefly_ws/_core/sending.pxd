@@ -59,5 +59,6 @@ cdef class Sender(Delivery):
     cdef Py_ssize_t backlogged(self) except -1
 
     # for the closing to fill in
+    cdef object details(self)
     cdef int close_slow(self, Py_ssize_t total) except -1
     cdef object send_raw_close(self, Frame frame)

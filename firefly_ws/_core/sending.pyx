@@ -265,7 +265,10 @@ cdef class Sender(Delivery):
         reason = self.close_reason or self.close_received or self.close_sent or CloseReason(
             CloseCode.ABNORMAL_CLOSURE, "")
         kind = ConnectionClosedOK if reason.code in (1000, 1001) else ConnectionClosedError
-        return kind(reason, self.close_sent, self.close_received, doing)
+        return kind(reason, self.close_sent, self.close_received, doing, self.details())
+
+    cdef object details(self):
+        return None
 
     def ping(self, payload=None):
         """Send a Ping (RFC 6455 §5.5.2) with at most 125 bytes; resolves to the round trip in seconds.

@@ -349,6 +349,8 @@ cdef class Transport(Watched):
     cdef int fail(self, object error) except -1:
         """End now, for *error*; what waits is lost."""
         self.closing = True
+        if self.connection is not None and not self.ending:
+            self.connection.cut()
         self.waiting = None
         self.waiting_size = 0
         self.end(error)

@@ -34,6 +34,8 @@ cdef class Wheel:
     cdef int note(self, double now, double late) except -1
     cdef int look(self, double now) except -1
     cdef double late_since(self, double moment) except -1
+    cdef double late_by(self, double now, double seconds) except -1
 
 
 cdef Wheel wheel_of(object loop)
+cdef double late_by_now(object loop, double now, double seconds) except -1

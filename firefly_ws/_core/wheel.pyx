@@ -205,6 +205,11 @@ cdef class Wheel:
         first = bisect_right(self.late_at, moment)
         return <double>self.late_sum[size - 1] - (<double>self.late_sum[first - 1] if first else 0.0)
 
+    cdef double late_by(self, double now, double seconds) except -1:
+        """The same of the last *seconds*, and with what the timer is late by at this moment."""
+        cdef double late = self.late_since(now - seconds)
+        return late + (now - self.armed if self.timer is not None and now - self.armed > LATE else 0.0)
+
 
 cdef dict _wheels = {}
 
@@ -217,3 +222,9 @@ cdef Wheel wheel_of(object loop):
             _wheels.pop(ended, None)
         wheel = _wheels[loop] = Wheel(loop)
     return wheel
+
+
+cdef double late_by_now(object loop, double now, double seconds) except -1:
+    """For how much of the last *seconds* *loop* was kept from its work; 0 where nothing measures it."""
+    cdef Wheel wheel = _wheels.get(loop)
+    return 0.0 if wheel is None else min(wheel.late_by(now, seconds), seconds)

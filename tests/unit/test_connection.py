@@ -233,7 +233,7 @@ async def test_a_lost_transport_is_1006_with_its_error(is_client: bool) -> None:
     error = ConnectionResetError("reset by peer")
     peer.lose(error)
     await turns()
-    assert closed_with(peer) == (1006, "the connection was lost: ConnectionResetError")
+    assert closed_with(peer) == (1006, "the connection was lost: reset by peer")
     assert log == [("error", error), ("close", closed_with(peer))]
 
 

@@ -82,9 +82,10 @@ def test_connection_closed_has_all_three_reasons(kind: type[ConnectionClosed]) -
     error = kind(CloseReason(1001, "bye"), CloseReason(1000), None, "send")
     assert (error.reason, error.sent, error.received, error.code) == ((1001, "bye"), (1000, ""), None, 1001)
     assert str(error) == (
-        "send: the connection is closed, 1001 (GOING_AWAY): bye; sent: 1000 (NORMAL); received: None"
+        "send: the connection is closed: sent 1000 (NORMAL), received 1006 (no Close frame): bye"
     )
-    assert str(kind(CloseReason(1006))).startswith("the connection is closed, 1006 (ABNORMAL_CLOSURE)")
+    assert str(kind(CloseReason(1006, "lost"))) == "received 1006 (no Close frame): lost"
+    assert str(kind(CloseReason(1001, "bye"), None, CloseReason(1001, "bye"))) == "received 1001 (GOING_AWAY): bye"
 
 
 def test_a_protocol_error_has_its_close_code() -> None:
