@@ -11,7 +11,8 @@ import pytest
 from fakes import Peer, turns
 
 from firefly_ws import CloseDetails, CloseReason, ConnectionClosedError, ConnectionClosedOK
-from firefly_ws.connection import WebSocketConnection
+from firefly_ws._core.explained import Explained
+from firefly_ws._core.keepalive import Kept
 from firefly_ws.details import in_words
 from firefly_ws.farewell import say_farewell
 
@@ -97,6 +98,5 @@ async def test_the_next_record_of_a_kind_says_how_many_were_left_out(
     await turns()
 
 
-def test_an_open_connection_is_no_larger_for_it() -> None:
-    # 600 bytes and 16 of the garbage collector's: with what malloc adds, the most that fits into 624.
-    assert WebSocketConnection.__basicsize__ <= 600
+def test_an_open_connection_keeps_two_times_for_it_and_no_more() -> None:
+    assert Explained.__basicsize__ - Kept.__basicsize__ == 2 * 8
