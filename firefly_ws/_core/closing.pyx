@@ -119,7 +119,8 @@ cdef class Closing(Sender):
             self.begin_end(LOCAL)
             self.forget()
             self.send_close(payload, CloseReason(code, reason))
-        if self._state == CLOSING:
+        # Behind terminate() there is no transport left to be closed, and flush() must not be told that all has left.
+        if self._state == CLOSING and self.ending != ENDED_TCP:
             self.hold |= DEAD
             self.rest = None
             self.end_tcp(CLOSE_FLUSHED)

@@ -1,8 +1,9 @@
 """Builds a copy of the library with AddressSanitizer and UndefinedBehaviorSanitizer and runs tests on it; knows a
 compiler and a folder, and no test.
 
-``python tests/fuzz/sanitized.py FOLDER tests/unit/test_parser.py …`` builds into FOLDER, what has changed alone.
-Ends with status 77 where the compiler has no sanitizers.
+``python tests/fuzz/sanitized.py FOLDER`` builds into FOLDER, what has changed alone, and runs the tests of the core;
+what follows is for pytest, ``tests/unit/test_parser.py -x`` for example.
+Status 77 where the compiler has no sanitizers.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+#: The tests of what is compiled, and those that send it what nobody thought of.
+TESTS = """
+    arrival backlog callback_tasks chain connection connection_life deadlines deflate delivery done fragments frames
+    fuzzing glance in_memory inbox keepalive messages meter outbox parser pieces protocol raw sending steps wheel
+    wire_cases
+"""
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-# Cython casts function pointers of cdef classes to a common type and reads `PyObject` through its own structs.
 FLAGS = [*SANITIZE, "-O1", "-g1", "-fno-omit-frame-pointer", "-Wno-error"]
 
 BUILD = """
@@ -84,6 +90,8 @@ def copy(folder: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Build, then pytest with *arguments*; its status."""
     folder, given = Path(arguments[0]).resolve(), arguments[1:]
+    if not any(one.startswith("tests/") for one in given):
+        given = [*(f"tests/unit/test_{name}.py" for name in TESTS.split()), "tests/net/test_transport.py", *given]
     library = runtime()
     if library is None:
         print("the C compiler has no libasan.so")
@@ -99,7 +107,6 @@ def main(arguments: list[str]) -> int:
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONPATH": str(folder),
-        "FIREFLY_WS_SANITIZED": "1",
     }
     return subprocess.run([sys.executable, "-m", "pytest", *given], cwd=folder, env=environment).returncode
 

@@ -218,6 +218,22 @@ async def test_drop_sends_close_and_waits_for_nobody(is_client: bool) -> None:
     peer.connection.drop()
 
 
+async def test_drop_behind_terminate_vouches_for_nothing() -> None:
+    # It closed the aborted transport a second time, and told flush() that what was thrown away had left.
+    peer = Peer()
+    peer.transport.stuck = True
+    peer.connection.send("never taken")
+    peer.connection.send("never taken")
+    flushed = asyncio.ensure_future(peer.connection.flush())
+    await turns()
+    peer.connection.terminate()
+    peer.connection.drop()
+    assert peer.transport.ended == "abort"
+    await turns()
+    await flushed  # which never raises
+    assert closed_with(peer) == (1006, "the connection was terminated")
+
+
 async def test_drop_behind_close_ends_what_was_awaited() -> None:
     peer = Peer()
     peer.connection.close(1000)
