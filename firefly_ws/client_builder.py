@@ -112,7 +112,7 @@ class HttpClient(ConnectionDefaults, _Way):
         if port is None and path is None and "://" in url:
             parsed = _url.parse(url)
             if not parsed.secure:
-                raise ValueError(f"wss({url!r}): the URL's scheme must be wss")
+                raise ValueError(f"wss({_url.without_user(url)!r}): the URL's scheme must be wss")
             return WebSocketClient(self, parsed)
         return self._parts("wss", url, port, path)
 
@@ -124,7 +124,8 @@ class HttpClient(ConnectionDefaults, _Way):
         if port is not None:
             check_port(port, 1)
         if not host or set(host) & set("/?#@\\"):
-            raise ValueError(f"{host!r} is no host name; give a URL alone, or host, port and path")
+            shown = _url.without_user(f"//{host}")[2:]
+            raise ValueError(f"{shown!r} is no host name; give a URL alone, or host, port and path")
         name = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return WebSocketClient(self, _url.parse(f"{scheme}://{name}{'' if port is None else f':{port}'}{path}"))
 
@@ -163,7 +164,7 @@ class WebSocketClient(ConnectionOptions, _Way):
         if lowered == "authorization":
             return self._authorization(value)
         if lowered == "cookie" and any(old.lower() == "cookie" for old, _ in self._headers):
-            raise ValueError(f"header {name!r}={value!r}: Cookie is set already, and comes once (RFC 6265 §5.4)")
+            raise ValueError(f"header {name!r}: Cookie is set already, and comes once (RFC 6265 §5.4)")
         if lowered == "origin" and self._origin is not None:
             raise ValueError(f"header {name!r}={value!r}: .origin({self._origin!r}) has set it already")
         self._headers.append((name, value))
@@ -178,14 +179,14 @@ class WebSocketClient(ConnectionOptions, _Way):
     def basic_auth(self, user: str, password: str) -> Self:
         """``Authorization: Basic`` (RFC 7617); a URL's ``user:password@`` does the same."""
         check("user", user, str, "a str")
-        check("password", password, str, "a str")
+        _check_secret("password", password)
         if ":" in user:
-            raise ValueError(f"user={user!r} may have no ':' (RFC 7617 §2)")
+            raise ValueError(f"user={user.partition(':')[0] + ':***'!r} may have no ':' (RFC 7617 §2)")
         return self._authorization("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
 
     def bearer(self, token: str) -> Self:
         """``Authorization: Bearer`` (RFC 6750)."""
-        check("token", token, str, "a str")
+        _check_secret("token", token)
         return self._authorization(f"Bearer {token}")
 
     def _authorization(self, value: str) -> Self:
@@ -199,12 +200,13 @@ class WebSocketClient(ConnectionOptions, _Way):
 
     def cookies(self, cookies: Mapping[str, str]) -> Self:
         """``Cookie`` (RFC 6265 §4.2); called again it adds to the ones before, and replaces those of the same name."""
-        check("cookies", cookies, Mapping, "a mapping of str to str")
+        if not isinstance(cookies, Mapping):
+            raise TypeError(f"cookies must be a mapping of str to str, not {type(cookies).__name__}")
         for name, value in cookies.items():
             check("cookie", name, str, "a str")
-            check(f"cookie {name!r}", value, str, "a str")
+            _check_secret(f"cookie {name!r}", value)
             if any(sign in f"{name}{value}" for sign in ";,\r\n\0 "):
-                raise ValueError(f"cookie {name!r}={value!r}: no blanks, commas or semicolons (RFC 6265 §4.1.1)")
+                raise ValueError(f"cookie {name!r}: no blanks, commas or semicolons (RFC 6265 §4.1.1)")
             check_header("Cookie", f"{name}={value}")
         if not self._cookies and any(name.lower() == "cookie" for name, _ in self._headers):
             raise ValueError("cookies(): .header('Cookie', ...) has set it already, and it comes once (RFC 6265 §5.4)")
@@ -404,6 +406,12 @@ class WebSocketClient(ConnectionOptions, _Way):
 def http_client(config: HttpConfig | None = None) -> HttpClient:
     """A new client builder."""
     return HttpClient(config)
+
+
+def _check_secret(name: str, value: object) -> None:
+    """``TypeError`` where *value*, which is not shown, is no str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
 
 
 def _default_context() -> _ssl.SSLContext:

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl as _ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohappyeyeballs
@@ -43,7 +43,7 @@ class Target:
     settings: Settings
     context: Callable[[], _ssl.SSLContext]
     """TLS for the server."""
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # they may be credentials
     origin: str | None
     owner: Any
     redirects: int = 0

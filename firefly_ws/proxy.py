@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from .url import WebSocketURL, normal_host
+from .url import WebSocketURL, malformed, normal_host, without_user
 
 __all__ = ["ProxyURL", "from_environment", "parse"]
 
 _DEFAULT_PORT: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _control = re.compile(r"[\x00-\x20\x7f]").search
-_ours = re.compile(r"//[^/]*@").sub
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class ProxyURL:
     """http or https (CONNECT, RFC 9110 §9.3.6), socks4, socks5 (RFC 1928): with a or h it resolves the names, too."""
     host: str
     port: int
-    userinfo: tuple[str, str] | None = None
+    userinfo: tuple[str, str] | None = field(default=None, repr=False)
     """User and password, decoded; never shown."""
 
     @property
@@ -53,14 +52,14 @@ def parse(url: str) -> ProxyURL:
     """
     if not isinstance(url, str):
         raise TypeError(f"proxy={url!r} must be a str, as 'http://host:port'")
-    shown = _ours("//***@", url)
+    shown = without_user(url)
     if _control(url):
         raise ValueError(f"proxy {shown!r} must not contain blanks or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"proxy {shown!r} is malformed: {error}") from None
+        raise ValueError(f"proxy {malformed(url, error)}") from None
     scheme = parts.scheme
     if scheme not in _DEFAULT_PORT or "://" not in url:
         raise ValueError(f"proxy {shown!r} must begin with one of {', '.join(f'{one}://' for one in _DEFAULT_PORT)}")

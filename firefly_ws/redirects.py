@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from .errors import HandshakeError
-from .url import WebSocketURL, parse
+from .url import WebSocketURL, parse, without_user
 
 __all__ = ["REDIRECTS", "follow", "is_redirect", "without_credentials"]
 
@@ -33,7 +33,7 @@ def follow(url: WebSocketURL, answer: HandshakeError) -> WebSocketURL:
             answer.status,
             answer.headers,
             answer.body,
-            f"{url} answered {answer.status} with the Location {location[:200]!r}, {why}",
+            f"{url} answered {answer.status} with the Location {without_user(location)[:200]!r}, {why}",
         )
 
     try:

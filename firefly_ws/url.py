@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["WebSocketURL", "normal_host", "parse"]
+__all__ = ["WebSocketURL", "malformed", "normal_host", "parse", "without_user"]
 
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 _host_chars = re.compile(r"[0-9A-Za-z\-._~!$&'()*+,;=]+").fullmatch
+_user = re.compile(r"//.*@", re.DOTALL).sub  # up to the last one: a password that is not encoded has any sign
 _SAFE = "%/:@!$&'()*+,;=~-._"
 
 
@@ -25,8 +26,8 @@ class WebSocketURL:
     port: int
     target: str
     """Path and query as sent in the request line."""
-    userinfo: tuple[str, str] | None = None
-    """User and password, decoded; sent as basic authentication, never as part of the URL."""
+    userinfo: tuple[str, str] | None = field(default=None, repr=False)
+    """User and password, decoded; sent as basic authentication, never as part of the URL, and never shown."""
 
     @property
     def host_header(self) -> str:
@@ -43,24 +44,40 @@ class WebSocketURL:
         return f"{'wss' if self.secure else 'ws'}://{self.host_header}{self.target}"
 
 
+def without_user(url: str) -> str:
+    """*url* as errors may show it, well-formed or not: without user and password, where there are any."""
+    return _user("//***@", url)
+
+
+def malformed(url: str, error: ValueError) -> str:
+    """What is wrong with *url*, which could not be taken apart; what urllib says may have a part of the password."""
+    text = str(error)
+    if text.startswith("Port could"):
+        text = "its port is no number"
+    elif text.startswith("netloc"):
+        text = "its host has characters that become others when it is normalised"
+    return f"{without_user(url)!r} is malformed: {text}"
+
+
 def parse(url: str) -> WebSocketURL:
-    """Take ``url`` apart. Raises `ValueError` that names the URL and what is wrong with it."""
+    """Take ``url`` apart. Raises `ValueError` that names the URL, but no password, and what is wrong with it."""
     if not isinstance(url, str):
         raise TypeError(f"url={url!r} must be a str")
+    shown = without_user(url)
     if _control(url):
-        raise ValueError(f"url {url!r} must not contain control characters")
+        raise ValueError(f"url {shown!r} must not contain control characters")
     scheme, colon, _ = url.partition("://")
     if not colon or scheme.lower() not in ("ws", "wss"):
-        raise ValueError(f"url {url!r} must begin with ws:// or wss://")
+        raise ValueError(f"url {shown!r} must begin with ws:// or wss://")
     if "#" in url:
-        raise ValueError(f"url {url!r} must not have a #fragment (RFC 6455 §3)")
+        raise ValueError(f"url {shown!r} must not have a #fragment (RFC 6455 §3)")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"url {url!r} is malformed: {error}") from None
+        raise ValueError(f"url {malformed(url, error)}") from None
     if not parts.hostname:
-        raise ValueError(f"url {url!r} has no host")
+        raise ValueError(f"url {shown!r} has no host")
     secure = parts.scheme == "wss"
     userinfo = None
     if parts.username is not None:
@@ -70,8 +87,8 @@ def parse(url: str) -> WebSocketURL:
         target += "?" + quote(parts.query, safe=_SAFE + "?")
     return WebSocketURL(
         secure,
-        normal_host(parts.hostname, url),
-        _port(port, url, secure),
+        normal_host(parts.hostname, shown),
+        _port(port, shown, secure),
         target,
         userinfo,
     )

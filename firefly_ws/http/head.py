@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NoReturn
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
@@ -168,7 +169,13 @@ def _request(head: bytes) -> Request:
 
 @lru_cache(maxsize=128)
 def _host_is_valid(host: str) -> bool:
-    return _host_syntax(host.strip(" \t")) is not None
+    host = host.strip(" \t")
+    if _host_syntax(host) is None:
+        return False
+    try:
+        return host[0] != "[" or bool(IPv6Address(host[1 : host.index("]")]))
+    except ValueError:
+        return False
 
 
 def _refuse(error: HttpParserError, head: bytes) -> NoReturn:

@@ -6,7 +6,7 @@ import re
 from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar, overload
 
-__all__ = ["HeaderSource", "Headers", "header_line", "header_pairs", "is_token", "split_list"]
+__all__ = ["HeaderSource", "Headers", "header_line", "header_pairs", "is_token", "shown", "split_list"]
 
 HeaderSource: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 """How a user gives header fields: a mapping, or pairs where a name may come twice."""
@@ -16,6 +16,7 @@ _OWS = " \t"
 
 is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 """RFC 9110 §5.6.2; a match or ``None``."""
+_is_secret = re.compile(r"authorization|cookie", re.IGNORECASE).search
 _forbidden_in_value = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -185,7 +186,8 @@ class Headers(Mapping[str, str]):
     __hash__ = None  # type: ignore[assignment]  # as every Mapping that compares by value
 
     def __repr__(self) -> str:
-        return f"Headers({list(self.items())!r})"
+        pairs = ", ".join(f"({name!r}, {shown(name, value)})" for name, value in self.items())
+        return f"Headers([{pairs}])"
 
 
 class _Pairs(ItemsView[str, str]):
@@ -215,16 +217,21 @@ def _encoded(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
+def shown(name: object, value: object) -> str:
+    """The ``repr`` of a field's value as errors and logs may have it: credentials and cookies are not shown."""
+    return "'***'" if _is_secret(str(name)) else repr(value)
+
+
 def header_pairs(headers: HeaderSource | None) -> list[tuple[str, str]]:
     """What a user gave, as pairs; `TypeError` where it is neither a mapping nor pairs of `str`."""
     if headers is None:
         return []
     if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
-        raise TypeError(f"headers={headers!r} must be a mapping of str to str, or pairs of str")
+        raise TypeError(f"headers={shown(headers, headers)} must be a mapping of str to str, or pairs of str")
     pairs = []
     for pair in headers.items() if isinstance(headers, Mapping) else headers:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"headers: {pair!r} must be a pair (name, value)")
+            raise TypeError(f"headers: {shown(pair, pair)} must be a pair (name, value)")
         pairs.append((pair[0], pair[1]))
     return pairs
 
@@ -236,15 +243,17 @@ def header_line(name: str, value: str) -> bytes:
     end the line early and begin a field of its own (RFC 9110 §5.5: CR, LF, NUL, controls).
     """
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"header {name!r}={value!r}: name and value must be str")
+        raise TypeError(f"header {name!r}={shown(name, value)}: name and value must be str")
     if not is_token(name):
         raise ValueError(f"header name {name!r} must be a token (RFC 9110 §5.6.2): letters, digits, !#$%&'*+-.^_`|~")
     if _forbidden_in_value(value):
-        raise ValueError(f"header {name}: value {value!r} must not contain CR, LF, NUL or other control characters")
+        found = shown(name, value)
+        raise ValueError(f"header {name}: value {found} must not contain CR, LF, NUL or other control characters")
     try:
         return f"{name}: {value.strip(_OWS)}\r\n".encode("latin-1")
     except UnicodeEncodeError:
-        raise ValueError(f"header {name}: value {value!r} must be latin-1 text; encode it (RFC 8187)") from None
+        found = shown(name, value)
+        raise ValueError(f"header {name}: value {found} must be latin-1 text; encode it (RFC 8187)") from None
 
 
 def split_list(value: str) -> list[str]:

@@ -147,12 +147,12 @@ class Response:
         for a name or value that cannot stand in a cookie.
         """
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"cookie {name!r}={value!r}: name and value must be str")
+            raise TypeError(f"cookie {name!r}: name and value must be str, not {type(value).__name__}")
         if not is_token(name):
             raise ValueError(f"cookie name {name!r} must be a token (RFC 9110 §5.6.2)")
         if not _cookie_value(value):
             raise ValueError(
-                f"cookie {name}: value {value!r} must be ASCII without spaces, quotes, commas, semicolons "
+                f"cookie {name}: its value must be ASCII without spaces, quotes, commas, semicolons "
                 "and backslashes; encode it"
             )
         parts = [f"{name}={value}"]

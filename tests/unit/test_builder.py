@@ -95,14 +95,14 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("a header of ours", lambda: client().header("Upgrade", "x"), ValueError, "belongs to the handshake"),
     ("a header's type", lambda: client().header("a", 5), TypeError, "header 'a'=5: name and value must be str"),  # type: ignore[arg-type]
     ("headers", lambda: client().headers(5), TypeError, "headers=5 must be a mapping of str to str, or pairs"),  # type: ignore[arg-type]
-    ("a user", lambda: client().basic_auth("a:b", "x"), ValueError, "user='a:b' may have no ':'"),
+    ("a user", lambda: client().basic_auth("a:b", "x"), ValueError, "user='a:***' may have no ':'"),
     ("a user's type", lambda: client().basic_auth(5, "x"), TypeError, "user=5 must be a str"),  # type: ignore[arg-type]
-    ("a password", lambda: client().basic_auth("a", b"x"), TypeError, "password=b'x' must be a str"),  # type: ignore[arg-type]
-    ("a token", lambda: client().bearer(5), TypeError, "token=5 must be a str"),  # type: ignore[arg-type]
+    ("a password", lambda: client().basic_auth("a", b"x"), TypeError, "password must be a str, not bytes"),  # type: ignore[arg-type]
+    ("a token", lambda: client().bearer(5), TypeError, "token must be a str, not int"),  # type: ignore[arg-type]
     ("a token's line", lambda: client().bearer("x\n"), ValueError, "must not contain CR, LF"),
-    ("cookies", lambda: client().cookies(5), TypeError, "cookies=5 must be a mapping"),  # type: ignore[arg-type]
-    ("a cookie", lambda: client().cookies({"a": 5}), TypeError, "cookie 'a'=5 must be a str"),  # type: ignore[dict-item]
-    ("a cookie's value", lambda: client().cookies({"a": "b;c"}), ValueError, "cookie 'a'='b;c'"),
+    ("cookies", lambda: client().cookies(5), TypeError, "cookies must be a mapping"),  # type: ignore[arg-type]
+    ("a cookie", lambda: client().cookies({"a": 5}), TypeError, "cookie 'a' must be a str"),  # type: ignore[dict-item]
+    ("a cookie's value", lambda: client().cookies({"a": "b;c"}), ValueError, "cookie 'a': no blanks"),
     ("an Origin", lambda: client().origin("x\n"), ValueError, "must not contain CR, LF"),
     ("a client's context", lambda: client().ssl(5), TypeError, "ssl=5 must be an ssl.SSLContext"),  # type: ignore[arg-type]
     ("TLS for ws", lambda: client().ssl(ssl.create_default_context()), ValueError, "ssl(): ws://localhost/ is not wss"),
