@@ -41,7 +41,7 @@ class _Way:
         """Connect through this proxy; ``None``: directly, whatever the client says.
 
         ``http://`` and ``https://`` proxies are asked with CONNECT, ``socks4://``, ``socks4a://``, ``socks5://`` and
-        ``socks5h://`` ones through python-socks (``pip install firefly-ws[proxy]``); ``user:password@`` goes to the
+        ``socks5h://`` ones through python-socks (``pip install 'firefly-ws[proxy]'``); ``user:password@`` goes to the
         proxy. *ssl* is the context for an ``https`` proxy itself. Raises ``ValueError`` for any other URL and
         ``ImportError`` where python-socks is missing; a proxy that refuses gives a `ProxyError`.
         """

@@ -28,7 +28,7 @@ Decoder = Callable[[Frame], Any]
 
 _UNIONS = (Union, types.UnionType)
 
-INSTALL = "pip install firefly-ws[serialization]"
+INSTALL = "pip install 'firefly-ws[serialization]'"
 
 
 @runtime_checkable

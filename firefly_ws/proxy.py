@@ -91,7 +91,7 @@ def _check_socks(proxy: ProxyURL, shown: str) -> None:
         elif not (0 < len(user) < 256 and 0 < len(password) < 256 and (user + password).isascii()):
             raise ValueError(f"proxy {shown!r}: user and password must be 1 to 255 bytes of ASCII each (RFC 1929 §2)")
     if find_spec("python_socks") is None:
-        raise ImportError(f"proxy {shown!r}: SOCKS needs python-socks; pip install firefly-ws[proxy]")
+        raise ImportError(f"proxy {shown!r}: SOCKS needs python-socks; pip install 'firefly-ws[proxy]'")
 
 
 def from_environment(url: WebSocketURL, environ: Mapping[str, str]) -> ProxyURL | None:

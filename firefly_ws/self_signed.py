@@ -29,7 +29,7 @@ def self_signed(names: Iterable[str]) -> tuple[bytes, str]:
     except ImportError as error:
         raise ImportError(
             "a certificate is made with the package cryptography, which is not installed: "
-            "pip install firefly-ws[tls], or give a certificate of your own"
+            "pip install 'firefly-ws[tls]', or give a certificate of your own"
         ) from error
 
     def general(name: str) -> x509.GeneralName:

@@ -108,7 +108,7 @@ def test_tls_without_cryptography_names_what_to_install(
     monkeypatch.setitem(sys.modules, "cryptography", None)
     assert cli.main(["echo", "--tls"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "pip install firefly-ws[tls]" in line
+    assert "pip install 'firefly-ws[tls]'" in line
     assert "cryptography>=43" in PROJECT["project"]["optional-dependencies"]["tls"]
     assert not run
 

@@ -238,7 +238,7 @@ def test_what_does_not_fit_a_builtin_raises_with_the_frame(text: str, kind: Any)
 
 @pytest.mark.usefixtures("without_msgspec")
 def test_what_needs_msgspec_says_how_to_install_it() -> None:
-    install = r"pip install firefly-ws\[serialization\]"
+    install = r"pip install 'firefly-ws\[serialization\]'"
     with pytest.raises(ImportError, match=rf"MsgPackConverter\(\) needs msgspec: {install}"):
         MsgPackConverter()
     with pytest.raises(ImportError, match=rf"Order as the type of a message needs msgspec: {install}"):

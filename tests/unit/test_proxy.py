@@ -78,7 +78,7 @@ def test_an_address_that_is_no_text_is_refused() -> None:
 def test_socks_without_python_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     parse("http://proxy")
-    with pytest.raises(ImportError, match=r"'socks5://\*\*\*@proxy'.*pip install firefly-ws\[proxy\]"):
+    with pytest.raises(ImportError, match=r"'socks5://\*\*\*@proxy'.*pip install 'firefly-ws\[proxy\]'"):
         parse("socks5://ada:secret@proxy")
 
 
