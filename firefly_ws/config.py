@@ -28,7 +28,8 @@ class HttpConfig:
     messages) hold for routes and connections that set none of their own; ``ssl`` is the
     context for TLS. The three limits that follow are fields of the policy, written
     shorter: on a server they hold before a route is known. ``timeout`` and
-    ``max_body_size`` are a server's for HTTP, see `HttpServer.timeout`; so are the numbers of connections.
+    ``max_body_size`` are a server's for HTTP, see `HttpServer.timeout`; so are the numbers of connections,
+    and ``slow_callback``.
     """
 
     policy: WebSocketPolicy = field(default_factory=WebSocketPolicy)
@@ -42,6 +43,7 @@ class HttpConfig:
     max_body_size: int | None = MIB
     max_connections: int | None = None
     max_connections_per_address: int | None = None
+    slow_callback: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, WebSocketPolicy):
@@ -54,6 +56,7 @@ class HttpConfig:
         check_size("max_body_size", self.max_body_size)
         check_count("max_connections", self.max_connections)
         check_count("max_connections_per_address", self.max_connections_per_address)
+        check_seconds("slow_callback", self.slow_callback)
         names = ("max_header_size", "max_header_count", "open_timeout")
         given = {name: value for name in names if (value := getattr(self, name)) is not _OF_POLICY}
         if given:

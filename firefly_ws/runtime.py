@@ -7,12 +7,14 @@ Knows nothing of sockets or frames. It re-exports what it stands on: `firefly_ws
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeVar, overload
 
 from .background import BackgroundLoop, background, new_event_loop, stop_background
+from .blocking import watch_blocking
 from .handle import Handle
 from .per_loop import CALLBACK_GRACE, Closable, Mailbox, Runtime, current_loop, runtime_of
 from .signals import EndingSignals, ThirdSignal
@@ -47,23 +49,30 @@ def submit(call: Callable[..., Any], *args: Any, what: str = "") -> Handle[Any]:
 
 
 @overload
-def run(main: Callable[[], Awaitable[T]], *, debug: bool | None = None) -> T | None: ...
+def run(
+    main: Callable[[], Awaitable[T]], *, debug: bool | None = None, slow_callback: float | None = None
+) -> T | None: ...
 @overload
-def run(main: Callable[[], T], *, debug: bool | None = None) -> T | None: ...
-def run(main: Callable[[], Any], *, debug: bool | None = None) -> Any:
+def run(main: Callable[[], T], *, debug: bool | None = None, slow_callback: float | None = None) -> T | None: ...
+def run(main: Callable[[], Any], *, debug: bool | None = None, slow_callback: float | None = None) -> Any:
     """Run ``main`` on a new uvloop in this thread, until it and every server and connection it began have ended.
 
     ``main`` is a coroutine function, or a plain function: it is called inside the running loop, so that the builder
     calls it makes belong to this run, and what it returns is awaited if it can be. ``debug`` is asyncio's debug mode
-    (``None``: as the environment says). Where uvloop does not exist, asyncio's loop is used.
+    (``None``: as the environment says). What blocks the loop for ``slow_callback`` seconds is logged with its stack
+    (``None``: as ``FIREFLY_WS_SLOW_CALLBACK`` says, by default never). Where uvloop does not exist, asyncio's loop is
+    used.
 
     Returns the result of ``main``. If ``main`` raises, or nobody awaited a bind error, everything is closed (1001)
     and the exception propagates. At SIGINT or SIGTERM everything is closed (1001), then ``main`` is cancelled if it
     is still running, and ``run`` returns ``None`` for it; a second signal aborts. Handlers the program has set itself
     are not replaced.
 
-    Raises ``RuntimeError`` when a loop is already running in this thread, ``TypeError`` when ``main`` is no function.
+    Raises ``RuntimeError`` when a loop is already running in this thread, ``TypeError`` when ``main`` is no function,
+    ``ValueError`` for a ``slow_callback`` that is no time.
     """
+    if slow_callback is not None and not slow_callback > 0:
+        raise ValueError(f"slow_callback={slow_callback!r} must be more than 0 seconds, or None")
     if current_loop() is not None:
         raise RuntimeError("run() starts an event loop, but one is running in this thread already; await instead")
     if not callable(main):
@@ -73,8 +82,9 @@ def run(main: Callable[[], Any], *, debug: bool | None = None) -> Any:
     runner = asyncio.Runner(loop_factory=new_event_loop, debug=debug)
     runtime = runtime_of(runner.get_loop())
     try:
-        with runner:
+        with runner, contextlib.ExitStack() as watching:
             life = _Life(runtime)
+            watching.callback(watch_blocking(runner.get_loop(), slow_callback))
             with EndingSignals(life.ask, life.abort):
                 living = runner.get_loop().create_task(life.of(main))
                 while not living.done():

@@ -20,6 +20,7 @@ from .accepting import ServerHandshake
 from .admission import Admission, Gate
 from .answering import HttpHost
 from .arrival import Entrance, Lobby
+from .blocking import watch_blocking
 from .codes import CloseReason
 from .connection import WebSocketConnection
 from .counts import Counts, Histogram, ServerStats
@@ -80,6 +81,7 @@ class Server:
         self._pings = Histogram()
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
+        self._unwatch: Callable[[], None] = _nothing
         self._metrics = app.metrics_of
         if self._metrics is not None:
             self._metrics.began(self, loop)
@@ -92,6 +94,7 @@ class Server:
 
     def _start(self, binding: Callable[[Server], Any]) -> Server:
         """Begin to bind; for the builder."""
+        self._unwatch = watch_blocking(self._loop, self._app.slowest_callback)
         self._runtime.track(self)
         self._starting = self._loop.create_task(self._bind(binding), name=f"firefly_ws listen {self._what}")
         self._runtime.begin_listen(self._starting)
@@ -278,6 +281,7 @@ class Server:
         if self._admission is not None:
             self._admission.close()
         self._remove_file()
+        self._unwatch()
         self._waiting.clear()
         self._http.clear()
         if not self._closed.done():
@@ -324,7 +328,7 @@ def _admission(server: Server, app: HttpServer, loop: asyncio.AbstractEventLoop)
 
 
 def _nothing() -> None:
-    """No file to remove."""
+    """No file to remove, no watch to end."""
 
 
 async def bind_tcp(

@@ -222,6 +222,11 @@ class ServerMethods:
         self._server.how_to_close = HowToClose.checked(code, reason, grace, spread)
         return self
 
+    def slow_callback(self, seconds: float | None) -> Self:
+        """Log, with its stack, what blocks the loop for so long. ``None``: as ``FIREFLY_WS_SLOW_CALLBACK`` says."""
+        self._server.slowest_callback = check_seconds("slow_callback", seconds)
+        return self
+
     def max_connections(self, number: int | None) -> Self:
         """Connections of all kinds at a time; beyond it 503 with ``Retry-After``. ``None``: any number."""
         self._server.most_connections = check_count("max_connections", number)
@@ -368,6 +373,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size
         self.most_connections = self.config.max_connections
+        self.slowest_callback = self.config.slow_callback
         self.most_per_address = self.config.max_connections_per_address
         self.ssl_context: _ssl.SSLContext | None = None
         self.allowed_origins: tuple[str, ...] | None = None
