@@ -16,7 +16,10 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _BODIES = (str, dict, bytes, list, bytearray, memoryview, Iterable, AsyncIterable)
 _PAGE = """\
 <!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<style>body {{ max-width: 36rem; margin: 12vh auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }}
+h1 {{ font-size: 1.4rem; }} p {{ overflow-wrap: anywhere; }}</style></head>
 <body><h1>{title}</h1><p>{text}</p></body></html>
 """
 
