@@ -16,9 +16,23 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+
+atheris: Any = None
+if any(argument.startswith("--coverage") for argument in sys.argv):
+    try:
+        import atheris  # type: ignore[no-redef]
+    except ImportError:
+        sys.exit("--coverage needs atheris: pip install 'firefly-ws[fuzz]'")
+    with atheris.instrument_imports(include=["firefly_ws"]):  # what is imported first here, and nothing else
+        import firefly_ws.handshake
+        import firefly_ws.http
+        import firefly_ws.proxy
+        import firefly_ws.redirects
+        import firefly_ws.routes  # noqa: F401
 
 from fuzz import corpus  # noqa: E402
 from fuzz.differing import Difference, compare, shrink  # noqa: E402
@@ -66,16 +80,11 @@ def fuzz(minutes: float, seed: int) -> int:
 
 def led_by_coverage(name: str, minutes: float) -> None:
     """Give *name*'s target to atheris, which does not return."""
-    try:
-        import atheris
-    except ImportError:
-        sys.exit("--coverage needs atheris: pip install 'firefly-ws[fuzz]'")
     target, seeds = TARGETS[name]
     folder = Path("build/fuzz") / name
     folder.mkdir(parents=True, exist_ok=True)
     for index, seed in enumerate(seeds):
         (folder / f"seed-{index}").write_bytes(seed)
-    atheris.instrument_all()
     atheris.Setup(
         ["fuzz", str(folder), f"-max_total_time={int(60 * minutes)}", "-max_len=4096", f"-timeout={int(HANGS)}",
          f"-artifact_prefix={folder}-"],

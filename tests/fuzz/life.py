@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 from asyncio import events
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +63,6 @@ class Life(RuleBasedStateMachine):
         keepalive=st.booleans(),
     )
     def begin(self, kind: str, is_client: bool, deflate: bool, keepalive: bool) -> None:
-        logging.getLogger("firefly_ws").setLevel(logging.CRITICAL)
         self.kind = kind
         self.deflated = deflate
         limits = LIMITS | ({"ping_interval": 20.0, "ping_timeout": 5.0} if keepalive else {})
