@@ -36,6 +36,8 @@ LIMITS = {
 class Life(RuleBasedStateMachine):
     """One connection, from its opening to its end."""
 
+    connection_class: type[Connection] = Connection
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -54,23 +56,25 @@ class Life(RuleBasedStateMachine):
         self.in_message = False
         self.peer_ended = False  # it has sent Close, or broken a rule: nothing of sense follows
         self.readers: list[asyncio.Task[Any]] = []
-        self.time_passed = 0.0
+        self.quiet = 0  # steps before anything ends it: a life that is short shows little
 
     @initialize(
         kind=st.sampled_from(KINDS),
         is_client=st.booleans(),
         deflate=st.booleans(),
         keepalive=st.booleans(),
+        quiet=st.sampled_from([0, 8, 20]),
     )
-    def begin(self, kind: str, is_client: bool, deflate: bool, keepalive: bool) -> None:
+    def begin(self, kind: str, is_client: bool, deflate: bool, keepalive: bool, quiet: int) -> None:
         self.kind = kind
+        self.quiet = quiet
         self.deflated = deflate
         limits = LIMITS | ({"ping_interval": 20.0, "ping_timeout": 5.0} if keepalive else {})
         how: dict[str, Any] = {"pull": True} if kind == "receive()" else {"text": self.hears, "binary": self.hears}
 
         def begins() -> None:
             self.peer = Peer(
-                kind=Receiving if kind == "receive()" else Connection,
+                kind=Receiving if kind == "receive()" else self.connection_class,
                 is_client=is_client,
                 deflate=Deflate(compress_takeover=True, threshold=1) if deflate else None,
                 limits=limits,
@@ -84,6 +88,9 @@ class Life(RuleBasedStateMachine):
         self.transport = self.peer.transport
 
     # --- the world
+
+    def may_end(self) -> bool:
+        return len(self.states) > self.quiet
 
     def now(self, act: Callable[[], Any]) -> Any:
         """Within the loop, in no task, as what a transport calls."""
@@ -158,13 +165,13 @@ class Life(RuleBasedStateMachine):
         self.unread += self.peer.frame(TEXT, b"half", fin=False)
         self.in_message = True
 
-    @precondition(lambda self: not self.peer_ended)
+    @precondition(lambda self: self.may_end() and not self.peer_ended)
     @rule(code=st.sampled_from([1000, 1001, 3000]))
     def peer_closes(self, code: int) -> None:
         self.unread += self.peer.frame(CLOSE, close_payload(code))
         self.peer_ended = True
 
-    @precondition(lambda self: not self.peer_ended)
+    @precondition(lambda self: self.may_end() and not self.peer_ended)
     @rule(data=st.sampled_from([b"\x83\x00", b"\xff\xff\xff\xff", b"\x89\x7e"]))
     def peer_breaks_a_rule(self, data: bytes) -> None:
         self.unread += data
@@ -176,16 +183,18 @@ class Life(RuleBasedStateMachine):
     def bytes_arrive(self, size: int) -> None:
         self.deliver(size)
 
-    @rule()
-    def the_peer_stops_reading(self) -> None:
+    @rule(kind=st.sampled_from(["text", "binary"]), filling=st.sampled_from([0, 60, 300]))
+    def the_peer_stops_reading_and_is_sent_to(self, kind: str, filling: int) -> None:
         if not self.transport.lost:
             self.transport.stuck = True
+        self.user_sends(kind, filling, False)
 
     @rule(count=st.sampled_from([1, 100, None]))
     def the_peer_reads(self, count: int | None) -> None:
         if not self.transport.lost:
             self.now(lambda: self.transport.take(count))
 
+    @precondition(lambda self: self.may_end())
     @rule()
     def the_peers_side_ends(self) -> None:
         if self.transport.reading and not self.transport.ended and not self.transport.lost:
@@ -195,6 +204,7 @@ class Life(RuleBasedStateMachine):
                 # As plain TCP has it: the other direction stays open until we close it.
                 self.now(self.peer.protocol.eof_received)
 
+    @precondition(lambda self: self.may_end())
     @rule(error=st.sampled_from([None, ConnectionResetError("reset by peer")]))
     def the_transport_is_lost(self, error: Exception | None) -> None:
         if not self.transport.lost:
@@ -212,6 +222,9 @@ class Life(RuleBasedStateMachine):
     # --- the user
 
     @rule(kind=st.sampled_from(["text", "binary"]), filling=st.sampled_from([0, 60, 300, 3000]), wait=st.booleans())
+    def user_sends_something(self, kind: str, filling: int, wait: bool) -> None:
+        self.user_sends(kind, filling, wait)
+
     def user_sends(self, kind: str, filling: int, wait: bool) -> None:
         message = self.number(kind, filling)
         try:
@@ -226,8 +239,8 @@ class Life(RuleBasedStateMachine):
         if wait:
             self.later(sent)
 
-    @rule()
-    def user_flushes(self) -> None:
+    @rule(rounds=st.integers(0, 2))
+    def user_flushes(self, rounds: int) -> None:
         count = len(self.accepted)
 
         def vouched() -> None:
@@ -240,6 +253,8 @@ class Life(RuleBasedStateMachine):
         except ConnectionClosed:
             return
         self.later(flushed, vouched)
+        if rounds:
+            self.go_round(rounds)
 
     @rule()
     def user_pings(self) -> None:
@@ -250,6 +265,7 @@ class Life(RuleBasedStateMachine):
         except QueueOverflow:
             pass
 
+    @precondition(lambda self: self.may_end())
     @rule(code=st.sampled_from([1000, 1011, 4000]))
     def user_closes(self, code: int) -> None:
         self.later(self.now(lambda: self.connection.close(code, "user")))
@@ -258,10 +274,12 @@ class Life(RuleBasedStateMachine):
     def user_waits_for_the_end(self) -> None:
         self.later(self.now(self.connection.wait_closed))
 
+    @precondition(lambda self: self.may_end())
     @rule()
     def user_terminates(self) -> None:
         self.now(self.connection.terminate)
 
+    @precondition(lambda self: self.may_end())
     @rule()
     def user_drops(self) -> None:
         self.now(lambda: self.connection.drop(1001, "away"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Any
 
 import pytest
 from fuzz.life import Life
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from firefly_ws import DONE
+from firefly_ws._core.connection import Connection
 
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
@@ -18,7 +23,37 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_any_order_of_events_keeps_every_promise() -> None:
-    run_state_machine_as_test(Life, settings=settings(PATIENT, max_examples=40, stateful_step_count=25))
+    run_state_machine_as_test(Life, settings=settings(PATIENT, max_examples=25, stateful_step_count=25))
+
+
+class Forgetful(Connection):
+    """Loses what is sent while the peer does not read."""
+
+    def send(self, data: Any) -> Any:
+        return DONE if self.buffered_amount else super().send(data)
+
+
+class Silent(Connection):
+    """Has somebody wait for ever."""
+
+    def wait_closed(self) -> Any:
+        return asyncio.get_running_loop().create_future()
+
+
+class Premature(Connection):
+    """Says that all has left, and it has not."""
+
+    def flush(self) -> Any:
+        return DONE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [Forgetful, Silent, Premature])
+def test_a_connection_that_breaks_a_promise_is_found_out(wrong: type[Connection]) -> None:
+    machine = type("Planted", (Life,), {"connection_class": wrong})
+    quick = settings(PATIENT, max_examples=400, stateful_step_count=30, phases=[Phase.generate], database=None)
+    with pytest.raises((AssertionError, BaseExceptionGroup)):
+        run_state_machine_as_test(machine, settings=settings(quick, report_multiple_bugs=False, derandomize=True))
 
 
 @pytest.mark.slow
