@@ -10,6 +10,7 @@ byte of a head, a known one: that would end in an exception for every upgrade (0
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NoReturn
@@ -29,6 +30,7 @@ _END = b"\r\n\r\n"
 _MAX_INTERIM = 16
 """Interim answers (1xx) a server may send before the final one; RFC 9110 §15.2 names no number."""
 
+_empty_lines: Callable[[bytes], re.Match[bytes]] = re.compile(rb"(?:\r\n)*").match  # type: ignore[assignment]
 _unprintable = re.compile(rb"[^\x20-\x7e\r\n]").search
 _other_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/1\.[01]").fullmatch
 _host_syntax = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z\-._~!$&'()*+;=%\x80-\xff]+)(:[0-9]*)?").fullmatch
@@ -95,11 +97,19 @@ class RequestHead:
     def _feed_part(self, data: bytes) -> Request | None:
         buffer = self._buffer
         assert buffer is not None
-        if not buffer:
-            # Empty lines before a request are skipped (RFC 9112 §2.2), and count.
-            stripped = data.lstrip(b"\r\n")
-            self._skipped += len(data) - len(stripped)
-            data = stripped
+        if not buffer or buffer == b"\r":
+            # Empty lines before a request are skipped (RFC 9112 §2.2), and count. A CR or LF alone is no such line.
+            data = bytes(buffer) + data
+            buffer.clear()
+            skipped = _empty_lines(data).end()
+            self._skipped += skipped
+            data = data[skipped:]
+            if data == b"\r":
+                buffer += data
+                self._limit(buffer, 0)
+                return None
+            if data[:1] in (b"\r", b"\n"):
+                raise BadRequest(400, "malformed request line")
         seen = len(buffer)
         buffer += data
         end = buffer.find(_END, max(0, seen - 3)) + 4

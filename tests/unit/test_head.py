@@ -35,6 +35,11 @@ def refusal(data: bytes, max_size: int | None = 16384, max_count: int | None = 1
     return errors[0]
 
 
+def test_half_an_empty_line_before_a_request_is_refused() -> None:
+    for before in (b"\r", b"\n", b"\r\n\r", b"\r\n\n", b"\r\r\n", b"\n\r\n"):
+        assert refusal(before + REQUEST).status == 400, before
+
+
 @pytest.mark.parametrize("behind", BEHIND)
 def test_a_request_is_read_however_it_is_cut_and_what_is_behind_is_kept(behind: bytes) -> None:
     for packets in cuts(REQUEST + behind):
