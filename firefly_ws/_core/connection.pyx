@@ -230,12 +230,12 @@ cdef class Connection(Explained):
         self._state = CLOSED
         self.transport = None
         self.stop_timer()
-        if self.guard is not None:
-            self.guard.end()
-            self.guard = None
         if error is not None and self.error is None and self.ending == NOT_ENDING:
             self.error = error
         self.ended_with(error)
+        if self.guard is not None:
+            self.guard.end()
+            self.guard = None
         if self.terminal == NOTHING:
             self.terminal = EOF_CAME
         if self.closed is not None:

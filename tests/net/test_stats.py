@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ async def test_each_end_is_counted_by_its_codes_and_its_error() -> None:
 
     app = http_server().websocket("/").on_text(fail).max_message_size(100)
     async with app.listen("127.0.0.1", 0) as server:
-        with logged() as records:
+        with logged(level=logging.ERROR) as records:
             for last in (
                 [frame(TEXT, "x"), close_frame()],
                 [frame(BINARY, "x" * 101)],

@@ -13,6 +13,7 @@ from fakes import Peer, turns
 from firefly_ws import CloseDetails, CloseReason, ConnectionClosedError, ConnectionClosedOK
 from firefly_ws._core.explained import Explained
 from firefly_ws._core.keepalive import Kept
+from firefly_ws._core.probe import pass_time
 from firefly_ws.details import in_words
 from firefly_ws.farewell import say_farewell
 
@@ -96,6 +97,33 @@ async def test_the_next_record_of_a_kind_says_how_many_were_left_out(
     assert caplog.messages[1].endswith("(and 2 more of this kind)")
     peer.lose()
     await turns()
+
+
+@pytest.mark.parametrize("is_client", [False, True])
+async def test_of_what_was_not_sent_messages_are_counted_and_control_frames_are_not(is_client: bool) -> None:
+    peer = Peer(is_client=is_client)
+    peer.transport.stuck = True
+    peer.connection.send(bytes(1000))  # the transport has it, and has perhaps begun with it
+    await turns()
+    for message in ("", bytes(200), bytes(70000)):
+        peer.connection.send(message)
+    peer.connection.ping(b"p").add_done_callback(lambda wait: wait.exception())
+    waiting = peer.connection.buffered_amount
+    peer.lose(ConnectionResetError())
+    details = peer.connection.close_details
+    assert (details.unsent_messages, details.unsent_bytes) == (3, waiting)
+    assert details.transport_error is details.error
+    assert str(details).startswith("received 1006 (no Close frame): the connection was lost: ConnectionResetError; ")
+    await turns()
+
+
+async def test_a_loop_that_was_blocked_before_the_end_is_told() -> None:
+    peer = Peer(limits={"ping_interval": 30})
+    pass_time(3.0)
+    peer.lose()
+    await turns()
+    assert 2.0 <= peer.connection.close_details.blocked <= 10
+    assert "; this side's loop was blocked for " in str(peer.connection.close_details)
 
 
 def test_an_open_connection_keeps_two_times_for_it_and_no_more() -> None:
