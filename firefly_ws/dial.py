@@ -166,9 +166,7 @@ class _Dial:
             raise
         return transport
 
-    async def _inside(
-        self, transport: Any, stage: ClientHandshake, context: _ssl.SSLContext | None, host: str
-    ) -> None:
+    async def _inside(self, transport: Any, stage: ClientHandshake, context: _ssl.SSLContext | None, host: str) -> None:
         """Give a tunnel to *stage*, with TLS for *host* inside it."""
         self.stage = stage
         try:

@@ -19,7 +19,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._core.frames import close_payload
-from ._core.tcp import Listener
+from ._core.listening import Listener
 from .codes import CloseReason
 from .per_loop import CALLBACK_GRACE
 from .sockets import is_inherited

@@ -1,22 +1,22 @@
 """Every error the library raises; each carries its facts, the text is derived from them.
 
-    WebSocketException
-     ├ WebSocketConnectionException (also OSError)   no connection came about
-     │  ├ HandshakeError                             the peer answered, but not with a websocket
-     │  └ ProxyError                                 the proxy refused
-     ├ ConnectionClosed                              the connection has ended
-     │  ├ ConnectionClosedOK                         with 1000 or 1001
-     │  └ ConnectionClosedError                      with anything else
-     ├ ProtocolError                                 the peer broke a rule; has the close code
-     │  ├ FrameTooBig, MessageTooBig                 1009
-     │  ├ RateExceeded                               1008
-     │  └ InvalidPayload                             1007
-     ├ PingTimeout                                   the peer was silent for too long, and did not answer a Ping
-     ├ ReadTimeout                                   the peer was silent for too long
-     ├ WriteTimeout                                  the peer took nothing of what it was sent for too long
-     ├ QueueOverflow                                 more is waiting to be sent than allowed
-     ├ ConverterNotFound                             no converter takes text, or binary messages
-     └ DeserializeError                              a message does not fit the asked type
+WebSocketException
+ ├ WebSocketConnectionException (also OSError)   no connection came about
+ │  ├ HandshakeError                             the peer answered, but not with a websocket
+ │  └ ProxyError                                 the proxy refused
+ ├ ConnectionClosed                              the connection has ended
+ │  ├ ConnectionClosedOK                         with 1000 or 1001
+ │  └ ConnectionClosedError                      with anything else
+ ├ ProtocolError                                 the peer broke a rule; has the close code
+ │  ├ FrameTooBig, MessageTooBig                 1009
+ │  ├ RateExceeded                               1008
+ │  └ InvalidPayload                             1007
+ ├ PingTimeout                                   the peer was silent for too long, and did not answer a Ping
+ ├ ReadTimeout                                   the peer was silent for too long
+ ├ WriteTimeout                                  the peer took nothing of what it was sent for too long
+ ├ QueueOverflow                                 more is waiting to be sent than allowed
+ ├ ConverterNotFound                             no converter takes text, or binary messages
+ └ DeserializeError                              a message does not fit the asked type
 """
 
 from __future__ import annotations

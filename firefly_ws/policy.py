@@ -140,9 +140,7 @@ class WebSocketPolicy:
 POLICY_FIELDS = frozenset(field.name for field in dataclasses.fields(WebSocketPolicy))
 
 
-def _check(
-    name: str, value: object, kinds: tuple[type, ...], least: int, unit: str, *, optional: bool
-) -> None:
+def _check(name: str, value: object, kinds: tuple[type, ...], least: int, unit: str, *, optional: bool) -> None:
     if value is None and optional:
         return
     allowed = f"at least {least}{' ' + unit if unit else ''}{', or None for no limit' if optional else ''}"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from ._core.listening import Listener
 from ._core.outbox import Turn
 from ._core.poll import Poller, available
 from ._core.steps import Steps
-from ._core.tcp import Listener
 from ._core.totals import Accounts
 from .accepting import ServerHandshake
 from .admission import Admission, Gate
@@ -171,8 +171,7 @@ class Server:
         return self._ending.began and not self._closed.done()
 
     def stats(self) -> ServerStats:
-        """What goes on and what has been done, in numbers: connections, messages, bytes, close codes, errors, HTTP.
-        """
+        """What goes on and what has been done, in numbers: connections, messages, bytes, close codes, errors, HTTP."""
         return self.counts().stats()
 
     def counts(self) -> Counts:
@@ -355,9 +354,7 @@ async def serve_sockets(
     return serving
 
 
-async def serve_socket(
-    server: Server, sock: socket.socket, ssl: _ssl.SSLContext | None, backlog: int
-) -> Listening:
+async def serve_socket(server: Server, sock: socket.socket, ssl: _ssl.SSLContext | None, backlog: int) -> Listening:
     """Accept on a bound socket."""
     keep_alive(sock)
     no_delay(sock)
@@ -372,9 +369,7 @@ async def serve_socket(
     )
 
 
-async def bind_unix(
-    server: Server, path: str, ssl: _ssl.SSLContext | None, backlog: int
-) -> list[Listening]:
+async def bind_unix(server: Server, path: str, ssl: _ssl.SSLContext | None, backlog: int) -> list[Listening]:
     """Listen on a unix socket; its file ends with the server."""
     sock = bound_unix(path)
     try:

@@ -39,6 +39,7 @@ cdef class Guard(Watch):
     cdef double answered(self, bytes payload, double now) except -1
     cdef double gone_by(self, double since, double now) except -1
     cdef double look_at_writing(self, double now) except -1
+    cdef double look_at_taking(self, double now) except -1
     cdef double look_at_silence(self, double now) except -1
     cdef int ask(self, double now, double silence) except -1
     cdef double look_at_messages(self, double now) except -1

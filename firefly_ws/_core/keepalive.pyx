@@ -14,7 +14,8 @@ anyway, and comes again when the next thing may be due.
     idle_timeout        no message in either direction              Close 1001
 
 Silence ends with any byte; while something waits to be sent, also with bytes that the
-peer's machine takes. Time in which the loop was blocked or we did not read is none.
+peer's machine takes. Time in which the loop was blocked or we did not read is none, but
+where we read nothing because the peer does not: one that takes nothing is silent then.
 """
 
 from libc.math cimport INFINITY
@@ -23,7 +24,7 @@ from libc.stdint cimport uint8_t
 from cpython.bytes cimport PyBytes_AS_STRING
 
 from .closing cimport ENDED_TCP, NOTHING, TIMEOUT, Closing
-from .delivery cimport DRAINING, PENDING, QUEUED
+from .delivery cimport DRAINING, PAUSED, PENDING, QUEUED, THROTTLED
 from .limits cimport Limits
 from .sending cimport CLOSING, OPEN
 from .wheel cimport TICK, Watch, monotonic, wheel_of
@@ -162,6 +163,8 @@ cdef class Guard(Watch):
         if connection.ending != ENDED_TCP and connection.terminal == NOTHING:
             if not self.paused_at:
                 due = min(due, self.look_at_silence(now))
+            elif self.sending and connection._state == OPEN and not connection.hold & (PAUSED | THROTTLED):
+                due = min(due, self.look_at_taking(now))
             if connection._state == OPEN:
                 due = min(due, self.look_at_messages(now))
         return due if due < INFINITY and connection.ending != ENDED_TCP else 0
@@ -180,6 +183,20 @@ cdef class Guard(Watch):
             connection.give_up(WriteTimeout(stuck, limit, connection.outbox.buffered()))
             return INFINITY
         return now + min(limit - stuck, max(connection.limits.shortest / 8, TICK))
+
+    cdef double look_at_taking(self, double now) except -1:
+        """We wait for the peer to take what we have sent, and read nothing until it does: is it there at all?"""
+        cdef Kept connection = self.connection
+        cdef Limits limits = connection.limits
+        cdef double asked = limits.ping_interval + limits.ping_timeout
+        cdef double silence = self.gone_by(self.taken_at, now)
+        if silence >= limits.connection:
+            connection.give_up(PingTimeout(silence, limits.connection, "connection_timeout"))
+            return INFINITY
+        if silence >= asked:
+            connection.give_up(PingTimeout(silence, asked))
+            return INFINITY
+        return now + min(asked, limits.connection) - silence
 
     cdef double look_at_silence(self, double now) except -1:
         """Has the peer said anything?"""

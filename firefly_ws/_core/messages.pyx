@@ -296,7 +296,8 @@ cdef class Messages(FrameSink):
             _grow(self, self.size)
         part = self.part
         self.part = None
-        return self.hand_over(part)
+        # Only one that came in a frame of its size is what another one may be read to.
+        return self.hand_over(part) if self.expected else self.sink.binary(part)
 
     cdef int hand_over(self, bytes data) except -1:
         """Give a binary message away; a large one's memory serves another once nobody has it any more."""

@@ -34,6 +34,7 @@ cdef class Watched:
 
     cdef int ready(self, uint32_t events) except -1
     cdef int finish(self) except -1
+    cdef int freed(self) except -1
 
 
 cdef class Poller:
@@ -43,6 +44,7 @@ cdef class Poller:
     cdef uint32_t serials
     cdef list watched           # by descriptor
     cdef list ended             # finish() is due for these
+    cdef list starved           # freed() is due for these once a descriptor is; None: for nobody
     cdef bint within            # a batch of events is being handled
     cdef bint scheduled         # _finish is due next turn
     cdef uint8_t* buffer        # what is read, by whoever reads

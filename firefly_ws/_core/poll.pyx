@@ -39,6 +39,10 @@ cdef class Watched:
         """Behind the batch in which it ended; in its own context."""
         return 0
 
+    cdef int freed(self) except -1:
+        """One of the set has ended: there is a descriptor again."""
+        return 0
+
 
 cdef class Poller:
     """The descriptors of one loop."""
@@ -173,6 +177,10 @@ cdef class Poller:
                     one.finish()
                 finally:
                     PyContext_Exit(one.context)
+            if self.starved is not None:
+                starved, self.starved = self.starved, None
+                for one in starved:
+                    one.freed()
         finally:
             # One raised what must end the loop: the others' turn comes still.
             if self.ended and not self.scheduled:

@@ -36,12 +36,3 @@ cdef class Transport(Watched):
     cdef int broken(self, object error) except -1
     cdef int fail(self, object error) except -1
     cdef int end(self, object error) except -1
-
-
-cdef class Listener(Watched):
-    cdef Poller poller
-    cdef object sock              # its descriptor is ours until close()
-    cdef object make              # called for each connection: what becomes its protocol
-
-    cdef int refused(self, int why) except -1
-    cdef int accept(self, int fd, const uint8_t* host, int port) except -1

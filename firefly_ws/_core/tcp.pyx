@@ -1,21 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Plain TCP and unix sockets of a server: accepting, reading, and the writes that did not fit at once.
+"""Plain TCP and unix sockets of a server: reading, and the writes that did not fit at once.
 
 An asyncio transport as far as a handshake needs one. Once a `Connection` has taken
 over, what was read goes to it straight from the poller's buffer, and a large frame
 is read into the message itself. Linux only; see `poll`.
 """
 
-from libc.errno cimport (
-    EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, errno,
-)
+from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
 
 from .connection cimport Connection
-from .poll cimport (
-    EPOLLIN, EPOLLOUT, READ, Poller, Watched, sys_accept, sys_close, sys_recv, sys_shutdown_write,
-)
+from .poll cimport EPOLLIN, EPOLLOUT, READ, Poller, Watched, sys_close, sys_recv, sys_shutdown_write
 from .wire cimport sys_send
 
 import os
@@ -26,14 +21,9 @@ from cpython.bytes cimport PyBytes_AS_STRING
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
     object PyBytes_FromStringAndSize(const char* data, Py_ssize_t size)
 
 cdef enum:
-    ACCEPTED = 64   # of one batch: those who are connected already come first
-    QUEUE = 65536   # the longest that Linux keeps
-    PAUSE = 1       # seconds without accepting where it fails
     DEFAULT_HIGH = 65536
 
 
@@ -382,97 +372,4 @@ cdef class Transport(Watched):
         finally:
             sys_close(self.fd)
             self.fd = -1
-        return 0
-
-
-cdef class Listener(Watched):
-    """A listening socket: makes a `Transport` and, by ``make()``, a protocol for each connection.
-
-    Takes *sock* over, bound; raises what listening raises.
-    """
-
-    def __init__(self, Poller poller not None, sock, make, int backlog):
-        sock.setblocking(False)
-        sock.listen(backlog)
-        self.poller = poller
-        self.sock = sock
-        self.make = make
-        self.fd = sock.fileno()
-        self.context = PyContext_CopyCurrent()
-        poller.watch(self, EPOLLIN)
-
-    @property
-    def sockets(self):
-        """The listening socket, as a tuple; empty once closed."""
-        return () if self.sock is None else (self.sock,)
-
-    def take_queue(self):
-        """Accept those who wait: the system would reset them where the socket closes."""
-        cdef uint8_t host[4]
-        cdef int port = -1
-        cdef int fd, _
-        PyContext_Enter(self.context)
-        try:
-            for _ in range(QUEUE):
-                if self.fd < 0:
-                    return
-                fd = sys_accept(self.fd, host, &port)
-                if fd < 0:
-                    return
-                self.accept(fd, host, port)
-        finally:
-            PyContext_Exit(self.context)
-
-    def close(self):
-        """Stop accepting."""
-        if self.sock is not None:
-            self.poller.watch(self, 0)
-            self.sock.close()
-            self.sock = None
-            self.fd = -1
-
-    def _resume(self):
-        if self.sock is not None:
-            self.poller.watch(self, EPOLLIN)
-
-    cdef int ready(self, uint32_t events) except -1:
-        cdef uint8_t host[4]
-        cdef int port = -1
-        cdef int fd, _
-        for _ in range(ACCEPTED):
-            if self.fd < 0:
-                return 0
-            fd = sys_accept(self.fd, host, &port)
-            if fd < 0:
-                return self.refused(errno)
-            self.accept(fd, host, port)
-        return 0
-
-    cdef int refused(self, int why) except -1:
-        """Nothing more to accept, or not now."""
-        if why in (EAGAIN, ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, EOPNOTSUPP):
-            return 0  # of one who waited, and is gone (accept(2))
-        error = OSError(why, os.strerror(why))
-        self.poller.loop.call_exception_handler(
-            {"message": f"cannot accept on {self.sock!r}: {error.strerror}", "exception": error})
-        # No descriptors, no memory, a socket that somebody has shut down: it would be reported again at once.
-        self.poller.watch(self, 0)
-        self.poller.loop.call_later(PAUSE, self._resume)
-        return 0
-
-    cdef int accept(self, int fd, const uint8_t* host, int port) except -1:
-        """Begin with a connection, in a context of its own."""
-        cdef Transport transport = Transport.__new__(Transport)
-        transport.begin(self.poller, fd)
-        transport.port = port
-        if port >= 0:
-            memcpy(transport.host, host, 4)
-        try:
-            transport.open(self.make())
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self.poller.loop.call_exception_handler(
-                {"message": "a connection could not begin", "exception": error, "transport": transport})
-            transport.fail(error)
         return 0

@@ -12,9 +12,7 @@ __all__ = ["JSON_LIMIT", "hex_dump", "plain", "pretty_json", "size"]
 JSON_LIMIT: Final = 64 * 1024
 
 # Control characters but for tab and line feed; what turns the direction of writing; lone surrogates.
-_HARMFUL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_HARMFUL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:

@@ -21,6 +21,7 @@ _size_line = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)
 _trailer_line = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*").fullmatch
 _MAX_LINE = 4096
 _SPARE = 16384
+_PARTS = 1024  # sizes, data and ends of chunks that are taken apart at once: a millisecond
 
 
 def body_length(request: Request) -> int | None:
@@ -114,7 +115,10 @@ class RequestBody:
     # --- what comes
 
     def feed(self, data: bytes) -> bytes:
-        """Take *data*; returns what stands behind the body's end. Raises `BadRequest`; the body is at its end then."""
+        """Take *data*; returns what stands behind the body's end, or behind many chunks that have been taken.
+
+        Raises `BadRequest`; the body is at its end then.
+        """
         try:
             return self._feed_chunked(data) if self._left is None else self._feed_sized(data, self._left)
         except BadRequest as error:
@@ -130,8 +134,11 @@ class RequestBody:
         return data[len(mine) :]
 
     def _feed_chunked(self, data: bytes) -> bytes:
-        at = 0
+        at = parts = 0
         while at < len(data):
+            parts += 1
+            if parts > _PARTS:
+                return data[at:]
             if self._place == "data":
                 piece = data[at : at + self._chunk]
                 at += len(piece)

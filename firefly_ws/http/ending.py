@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import io
 import logging
 from typing import Any
 
@@ -34,9 +35,9 @@ class Ending(asyncio.Protocol):
     """The half of `Serving` that is not about single requests."""
 
     __slots__ = (
-        "_body", "_busy", "_close_after", "_context", "_cycle", "_deaf", "_drained", "_ended", "_eof", "_full", "_head",
-        "_host", "_in_loop", "_input", "_judged", "_lingering", "_local", "_paused", "_request", "_streaming",
-        "_transport", "_unstarted", "is_secure", "peer", "task",
+        "_ahead", "_body", "_busy", "_close_after", "_context", "_cycle", "_deaf", "_drained", "_ended", "_eof",
+        "_full", "_head", "_host", "_in_loop", "_input", "_judged", "_lingering", "_local", "_paused",
+        "_request", "_streaming", "_transport", "_unstarted", "is_secure", "peer", "task",
     )  # fmt: skip
 
     def __init__(self, host: Host, transport: Any, is_secure: bool) -> None:
@@ -46,6 +47,7 @@ class Ending(asyncio.Protocol):
         self.peer = transport.get_extra_info("peername")
         self._local: Any = None  # our address, once asked for: a system call
         self._input = b""  # read, and not looked at yet
+        self._ahead: io.BytesIO | None = None  # what stands behind it, where that is much
         self._head: RequestHead | None = None  # of a request whose head is not whole
         self._request: Request | None = None  # under way
         self._body: RequestBody | None = None  # of it, while not complete
@@ -103,6 +105,7 @@ class Ending(asyncio.Protocol):
         """Hear of nothing any more."""
         self._ended = True
         self._input = b""
+        self._ahead = None
         self._host.idle.discard(self)
         self._host.heads.discard(self)
         if self._body is not None:

@@ -1,7 +1,8 @@
 """HTTP/1.1 on one connection: requests in, answers out in their order; knows no websocket but by `Host.upgrade`.
 
 One request at a time: what a client sends ahead (pipelining) waits unread, so answers
-cannot overtake each other, and a client can make us keep no more than one read.
+cannot overtake each other, and a client can make us keep no more than one read. Of that
+a bounded part is served in one turn of the loop.
 A plain handler is called where its request is read; an async one gets a task.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import io
 import logging
 from contextlib import aclosing
 from typing import Any
@@ -28,6 +30,10 @@ _log = logging.getLogger("firefly_ws")
 
 _SPARE = 65536
 """Bytes of a body nobody read that are read over for the sake of the next request."""
+_TURN = 16
+"""Requests of one connection, or parts of a body, in one turn of the loop: half a millisecond of plain handlers."""
+_WINDOW = 4096
+"""Bytes of several requests that are looked at together: each that is taken off copies the rest of them."""
 _WHOLE = (str, Response, dict, bytes, list)
 
 
@@ -40,7 +46,7 @@ class Serving(Ending):
 
     def begin(self, request: Request, rest: bytes) -> None:
         """Go on with a connection whose first request has been read, with *rest* behind its head."""
-        self._input = rest
+        self._come(rest)
         self._in_loop = True
         try:
             self._take(request)
@@ -52,17 +58,41 @@ class Serving(Ending):
         """Bytes of requests."""
         if self._ended or self._deaf:
             return  # of a client that did not wait for the end of our last answer
-        self._input += data
+        self._come(data)
         self._advance()
+
+    def _come(self, data: bytes) -> None:
+        """Keep *data*: at hand, or where it is more than is looked at together, ahead."""
+        if self._ahead is not None:
+            self._ahead = io.BytesIO(self._ahead.read() + data)
+            return
+        data = self._input + data
+        if len(data) > _WINDOW and self._body is None:
+            self._ahead = io.BytesIO(data)
+            data = self._ahead.read(_WINDOW)
+        self._input = data
+
+    def _left(self, data: bytes) -> None:
+        """*data* of what was at hand is left."""
+        if not data and self._ahead is not None:
+            data = self._ahead.read(_WINDOW if self._body is None else -1)
+            if not data:
+                self._ahead = None
+        self._input = data
 
     def _advance(self) -> None:
         """Do what can be done with what has come."""
         if self._in_loop:
             return
         self._in_loop = True
+        steps = 0
         try:
             while self._step():
-                pass
+                steps += 1
+                if steps == _TURN:
+                    if self._body is not None or not (self._busy or self._full):
+                        self._host.loop.call_soon(self._advance, context=self._context)
+                    break
         except BadRequest as error:
             self._refuse(error)
         finally:
@@ -81,7 +111,7 @@ class Serving(Ending):
             self._input = b""
             seen = body.received
             try:
-                self._input = body.feed(data)
+                data = body.feed(data)
             except BadRequest as error:
                 self._lost_body(error)
                 return False
@@ -89,11 +119,17 @@ class Serving(Ending):
                 self._body = None
                 if seen and self._busy:
                     self._host.idle.add(self)  # it took its time, and the answer has a whole timeout from here
+                if self._ahead is None:
+                    self._come(data)
+                else:
+                    self._left(data)
                 return True
+            self._left(data)
             if not self._busy and body.received > _SPARE:
                 self._close_after = True  # an unread body, and still no end of it
                 self._finish()
-            return False
+                return False
+            return bool(self._input)
         if self._busy or self._full or not data:
             return False
         host, head = self._host, self._head
@@ -110,9 +146,9 @@ class Serving(Ending):
                 host.heads.discard(self)
                 self._head = None
         if request is None:
-            self._input = b""
-            return False
-        self._input = head.rest
+            self._left(b"")
+            return bool(self._input)
+        self._left(head.rest)
         request.is_secure = self.is_secure
         request.remote_address = self.peer
         self._take(request)
@@ -129,6 +165,9 @@ class Serving(Ending):
     def release(self) -> tuple[Any, bytes]:
         """Give the transport away, and what has been read of what follows."""
         rest, self._input = self._input, b""
+        if self._ahead is not None:
+            rest += self._ahead.read()
+            self._ahead = None
         self._ended = True
         self._host.idle.discard(self)
         if self._paused:

@@ -54,9 +54,7 @@ def imports(path: Path) -> set[str]:
     found: set[str] = set()
     if path.suffix in (".pyx", ".pxd"):
         # Two spellings are all that is used there: "from .a cimport b" and "from ..a import b".
-        for name, dots, module in re.findall(
-            r"^\s*(from) (\.*)([\w.]*) c?import", path.read_text(), re.MULTILINE
-        ):
+        for name, dots, module in re.findall(r"^\s*(from) (\.*)([\w.]*) c?import", path.read_text(), re.MULTILINE):
             assert name == "from"
             found.update(target(module, path, len(dots)))
         assert not re.search(r"^\s*c?import firefly_ws", path.read_text(), re.MULTILINE)
@@ -133,7 +131,8 @@ def test_those_know_sockets_that_the_documentation_names() -> None:
         for path in python_sources()
         if re.search(r"^\s*import (socket|ssl)\b", path.read_text(), re.MULTILINE)
     }
-    sockets = {"_core/tcp", "_core/protocol", "sockets", "server", "tunnel", "dial", "server_builder", "client_builder"}
+    core = {"_core/tcp", "_core/listening", "_core/protocol"}
+    sockets = core | {"sockets", "server", "tunnel", "dial", "server_builder", "client_builder"}
     handing_over = {"activation", "cli/notify", "cli/serve", "cli/supervising", "cli/worker"}
     assert knowing - {"config", "cli/target"} <= sockets | handing_over
 
@@ -151,9 +150,7 @@ def test_every_file_says_first_what_it_is(path: Path) -> None:
 
 def test_the_public_names_are_those_of_the_documentation() -> None:
     documented = [
-        name
-        for line in (DOCS / "names.md").read_text().split("\n\n")[2:]
-        for name in re.findall(r"`(\w+)`", line)
+        name for line in (DOCS / "names.md").read_text().split("\n\n")[2:] for name in re.findall(r"`(\w+)`", line)
     ]
     assert sorted(firefly_ws.__all__) == sorted(documented)
     assert len(set(documented)) == len(documented)
