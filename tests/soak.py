@@ -55,7 +55,11 @@ class Counted:
         for _ in range(3):
             gc.collect()
         self.memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        self.descriptors = len(os.listdir("/proc/self/fd"))
+        self.opened: Counter[str] = Counter()
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # the one of this listing
+                self.opened[os.readlink(f"/proc/self/fd/{name}")] += 1
+        self.descriptors = sum(self.opened.values())
         self.threads = threading.active_count()
         self.objects = Counter(
             f"{type(one).__module__}.{type(one).__qualname__}"
@@ -78,8 +82,7 @@ class Counted:
         if living:
             raise Left(f"{what}: objects are left: {living}")
         if self.descriptors > before.descriptors:
-            names = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2]
-            raise Left(f"{what}: {self.descriptors - before.descriptors} descriptors are left, of {names}")
+            raise Left(f"{what}: descriptors are left: {self.opened - before.opened}")
         if self.threads > before.threads:
             raise Left(f"{what}: threads are left: {threading.enumerate()}")
         if grown > GROWTH:

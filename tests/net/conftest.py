@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import gc
 import ipaddress
@@ -10,6 +11,9 @@ import logging
 import os
 import socket
 import ssl
+import threading
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +51,39 @@ def _quick_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once() -> None:
+    """The pipe that libuv makes for signals with its first loop, and keeps."""
+    uvloop.new_event_loop().close()
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_or_thread_stays(_made_once: None) -> Iterator[None]:
+    """Asked when the test's own loop is closed: what is there then will always be."""
+    before, threads = _descriptors(), set(threading.enumerate())
+
+    def left() -> list[object]:
+        return [*(_descriptors() - before), *(set(threading.enumerate()) - threads)]
+
+    yield
+    if not left():
+        return
+    gc.collect()
+    deadline = time.monotonic() + 2
+    while left() and time.monotonic() < deadline:  # a process that was killed, a thread that was told to stop
+        time.sleep(0.005)
+    assert not left(), left()
+
+
+def _descriptors() -> Counter[str]:
+    """What this process has open, by what it is; many are of one kind, as what a loop waits with."""
+    found: Counter[str] = Counter()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one of this listing
+            found[os.readlink(f"/proc/self/fd/{name}")] += 1
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -101,11 +101,12 @@ async def nothing_leaks() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     unheard: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: unheard.append(context))
-    tasks, sockets = asyncio.all_tasks(), _sockets()
+    tasks, sockets, before = asyncio.all_tasks(), _sockets(), timers(loop)
 
     def left() -> list[object]:
         tasks.add(asyncio.current_task())
-        return [*(asyncio.all_tasks() - tasks), *(_sockets() - sockets), *runtime_of(loop).tracked]
+        found = [*(asyncio.all_tasks() - tasks), *(_sockets() - sockets), *timers(loop, before)]
+        return [*found, *runtime_of(loop).tracked]
 
     yield
     deadline = loop.time() + 2
@@ -121,6 +122,12 @@ async def nothing_leaks() -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
     assert not found, found
     assert not unheard, unheard
+
+
+def timers(loop: asyncio.AbstractEventLoop, known: list[Any] | None = None) -> list[Any]:
+    """What is still to be called later, but for *known*; asyncio's loop shows it, uvloop's does not."""
+    waiting = [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled()]
+    return [handle for handle in waiting if not any(handle is one for one in known or ())]
 
 
 def _sockets() -> set[str]:
