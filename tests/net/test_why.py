@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Net
 from judge import KEY, TEXT, frame
 from peers import binary, close, eventually, text
 
@@ -165,19 +164,15 @@ async def test_a_server_that_closes_tells_it_at_both_ends(plain: Any, caplog: An
         assert details.unsent_bytes == 0
 
 
-async def test_bytes_that_are_no_tls_end_it_with_the_error_of_tls(contexts: Any, caplog: Any) -> None:
-    caplog.set_level(logging.DEBUG, RECORDS)
-    net = Net(contexts)
-    try:
-        connection, peer = await opened(net, net.route().discard())
-        # Below TLS, where nobody expects them.
-        os.write(peer.writer.get_extra_info("socket").fileno(), b"no record of TLS" * 10)
-        details, record = await told(connection, caplog)
-        assert (details.began, record.levelno) == ("network", INFO)
-        assert isinstance(details.transport_error, ssl.SSLError)
-        assert "the connection was lost: " in str(details)
-    finally:
-        await net.end()
+@pytest.mark.parametrize("net", ["tls"], indirect=True)
+async def test_bytes_that_are_no_tls_end_it_with_the_error_of_tls(net: Any, caplog: Any) -> None:
+    connection, peer = await opened(net, net.route().discard())
+    # Below TLS, where nobody expects them.
+    os.write(peer.writer.get_extra_info("socket").fileno(), b"no record of TLS" * 10)
+    details, record = await told(connection, caplog)
+    assert (details.began, record.levelno) == ("network", INFO)
+    assert isinstance(details.transport_error, ssl.SSLError)
+    assert "the connection was lost: " in str(details)
 
 
 async def test_a_client_tells_a_servers_rst_and_a_receive_has_the_same_line(plain: Any, caplog: Any) -> None:
