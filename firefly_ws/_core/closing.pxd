@@ -63,6 +63,7 @@ cdef class Closing(Sender):
     cdef int last_step(self) noexcept
     cdef int end_tcp(self, int how) except -1
     cdef int written(self) except -1
+    cdef int shut(self) except -1
     cdef int start_timer(self) except -1
     cdef int stop_timer(self) except -1
 

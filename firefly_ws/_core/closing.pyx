@@ -223,17 +223,23 @@ cdef class Closing(Sender):
         if self.lost or self.transport is None:
             return 0
         if self.ending == CLOSE_FLUSHED:
-            self.ending = ENDED_TCP
-            self.outbox.detach()
-            self.transport.close()
+            self.shut()
         elif self.ending == LINGER:
             if self.transport.can_write_eof():
                 self.outbox.fd = -1
                 self.transport.write_eof()
             else:
-                self.ending = ENDED_TCP
-                self.outbox.detach()
-                self.transport.close()
+                self.shut()
+        return 0
+
+    cdef int shut(self) except -1:
+        """We have nothing more to say, nor to hear."""
+        cdef bint at_once = self.outbox.fd >= 0
+        self.ending = ENDED_TCP
+        self.outbox.detach()
+        self.transport.close()
+        if not at_once and not self.lost and self.timer is None:
+            self.start_timer()  # TLS waits for the peer's end of it, which may never come
         return 0
 
     cdef int start_timer(self) except -1:

@@ -354,3 +354,41 @@ async def test_a_health_page_names_what_failed_and_no_more() -> None:
             assert got.status == 503
             assert SECRET not in got.body.decode()
             assert "db" in json.dumps(json.loads(got.body))
+
+
+async def test_a_server_that_nobody_has_configured_holds_its_limits_to_the_byte() -> None:
+    """As docs/limits.md has them; each of these passes with one byte, field or fragment less."""
+    app = http_server().post("/", lambda _: "got it").websocket("/ws").on_message(lambda frame, _: got(frame))
+    got = Inbox()
+    mebibyte = 2**20
+    room = 16384 - len(request(x="", connection="close"))
+    fields = b"".join(b"x%d: \r\n" % number for number in range(128 - 3))
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n"
+    answers = {
+        request("POST", x="y" * (room - 1), connection="close"): 200,
+        request("POST", x="y" * room, connection="close"): 431,
+        post % 0 + fields + b"\r\n": 200,
+        post % 0 + fields + b"y: \r\n\r\n": 431,
+        post % mebibyte + b"\r\n" + bytes(mebibyte): 200,
+        post % (mebibyte + 1) + b"\r\n": 413,
+    }
+    messages = {
+        b"\x82\xff" + mebibyte.to_bytes(8, "big") + bytes(4 + mebibyte): None,  # the mask is zero
+        b"\x82\xff" + (mebibyte + 1).to_bytes(8, "big"): 1009,  # of which nothing need be sent
+        frame(2, b"", fin=False) + frame(0, b"", fin=False) * 131070 + frame(0): None,
+        frame(2, b"", fin=False) + frame(0, b"", fin=False) * 131071 + frame(0): 1009,
+    }
+    async with app.listen("127.0.0.1", 0) as server:
+        for data, status in answers.items():
+            async with raw_client(server.port) as peer:
+                peer.send(data)
+                assert (await peer.answer()).status == status, data[:200]
+        for data, code in messages.items():
+            async with raw_client(server.port, limit=4 * mebibyte) as peer:
+                peer.send(upgrade("/ws"), data, close_frame(1000))
+                assert (await peer.head()).status == 101
+                first, payload = await peer.frame()
+                assert (first, payload[:2]) == (0x88, (code or 1000).to_bytes(2, "big")), (data[:20], payload)
+                assert len(got) == (code is None)
+                if code is None:
+                    await got.next()
