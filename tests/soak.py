@@ -36,6 +36,7 @@ from firefly_ws.self_signed import self_signed
 
 GROWTH = 6 * 1024 * 1024  # bytes; a connection of 20,000 that left 320 of its own would show
 AT_ONCE = 16  # connections
+LINGERS = 3.0  # seconds for which a server reads on behind a refusal, and a little
 LIMIT = 30.0  # seconds for one step: what has not come by then never comes
 
 UPGRADE = (
@@ -60,7 +61,9 @@ class Counted:
             with contextlib.suppress(OSError):  # the one of this listing
                 self.opened[os.readlink(f"/proc/self/fd/{name}")] += 1
         self.descriptors = sum(self.opened.values())
-        self.threads = threading.active_count()
+        # A loop's executor has a few, made as they are needed and kept.
+        pooled = ("uvloop_", "asyncio_")
+        self.threads = sum(not thread.name.startswith(pooled) for thread in threading.enumerate())
         self.objects = Counter(
             f"{type(one).__module__}.{type(one).__qualname__}"
             for one in gc.get_objects()
@@ -279,7 +282,7 @@ class Soak:
         async with asyncio.timeout(LIMIT):
             while any(server.connections for server in self.servers) or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)  # the last callbacks of transports
+        await asyncio.sleep(LINGERS)
 
     async def cycles(self, count: int) -> None:
         rest = iter(range(count))
