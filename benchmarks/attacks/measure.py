@@ -11,7 +11,6 @@ from benchmarks.attacks.wire import MIB, cpu_seconds, forget_the_peak, resident
 from benchmarks.processes import START_TIMEOUT, cores, running
 
 NOISE = 5.0  # milliseconds that the bystander's own sleep may be late: beyond, the machine was busy
-TRIES = 3
 
 Taken = dict[str, Any]
 
@@ -42,12 +41,12 @@ def once(attack: Attack, library: str) -> Taken:
     }  # fmt: skip
 
 
-def measured(attack: Attack, library: str, rounds: int) -> Taken:
-    """*rounds* runs: the median of each figure. A run on a busy machine is taken again, twice at most."""
+def measured(attack: Attack, library: str, rounds: int, tries: int) -> Taken:
+    """*rounds* runs: the median of each figure. A run on a busy machine is taken again; *tries* in all, at most."""
     runs = []
     for _ in range(rounds):
         tried: list[Taken] = []
-        while len(tried) < TRIES and (not tried or tried[-1]["others"]["machine_ms"] > NOISE):
+        while len(tried) < tries and (not tried or tried[-1]["others"]["machine_ms"] > NOISE):
             tried.append(once(attack, library))
         runs.append(min(tried, key=lambda one: one["others"]["machine_ms"]))
 

@@ -25,9 +25,9 @@ def chosen(names: list[str] | None) -> list[Attack]:
     return [known[name] for name in names] if names else list(ATTACKS)
 
 
-def take(attack: Attack, library: str, rounds: int) -> dict[str, Any]:
+def take(attack: Attack, library: str, rounds: int, tries: int) -> dict[str, Any]:
     try:
-        return measured(attack, library, rounds)
+        return measured(attack, library, rounds, tries)
     except (BenchmarkError, OSError, ValueError) as error:
         return {"absent": str(error)}
 
@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="this attack; may be given again")
     parser.add_argument("--peers", action="store_true", help="the same on picows, websockets and aiohttp")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each, of which the medians count; 1")
+    parser.add_argument("--tries", type=int, default=3, help="of a run while the machine is busy; 3")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures")
     parser.add_argument("--write", action="store_true", help="store them, and write docs/attacks.md")
     parser.add_argument("--list", action="store_true", help="name the attacks and end")
@@ -52,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         for one in ATTACKS:
             print(f"{one.name:18}{one.title}")
         return 0
-    if given.rounds < 1:
-        parser.error("--rounds is at least 1")
+    if given.rounds < 1 or given.tries < 1:
+        parser.error("--rounds and --tries are at least 1")
     if sys.platform != "linux":
         parser.error("the memory of a process is read from Linux's /proc")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # every `finally` stops its process
@@ -67,10 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
         results |= {name: json.loads(report.STORED.read_text())[name] for name in ("versions", "attacks")}
     unmeasured = 0
     missed = []
+    stored = [path for path in (given.json, report.STORED if given.write else None) if path is not None]
     for attack in chosen(given.only):
         subjects = ["firefly", *(name for name in ALL if given.peers and name in attack.peers)]
         for library in subjects:
-            taken = take(attack, library, given.rounds)
+            taken = take(attack, library, given.rounds, given.tries)
             results["attacks"].setdefault(attack.name, {})[library] = taken
             print(line(attack, library, taken), flush=True)
             if "absent" in taken:
@@ -79,10 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
             results["versions"][library] = taken["version"]
             if library == "firefly":
                 missed += [f"{attack.name}: {what}" for what in report.misses(attack, taken)]
-    for path in [given.json, report.STORED if given.write else None]:
-        if path is not None:
+        for path in stored:  # each time: what has been measured stays, however this ends
             path.write_text(json.dumps(results, indent=1) + "\n")
-            print(f"stored: {path}")
+    for path in stored:
+        print(f"stored: {path}")
     if given.write:
         report.PAGE.write_text(report.page_of(report.PAGE.read_text(), results))
         print(f"written: {report.PAGE}")

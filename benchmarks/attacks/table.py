@@ -173,7 +173,7 @@ ATTACKS = (
         bound="`ping_timeout`",
         server="keepalive",
         peers=(),
-        memory=400,
+        memory=40,
     ),
     Attack(
         name="descriptors",

@@ -186,8 +186,8 @@ async def test_out_of_descriptors_each_one_that_ends_gives_way_to_the_next_with_
         os.close(kept.pop())  # there is one connection at a time
         with logged() as records:
             for client in clients:
+                client.connect(("127.0.0.1", server.port))  # the system's queue takes them all
                 client.setblocking(False)
-                await loop.sock_connect(client, ("127.0.0.1", server.port))
                 await loop.sock_sendall(client, upgrade())
             async with asyncio.timeout(LIMIT):  # a second's pause for each would be longer
                 for client in clients:

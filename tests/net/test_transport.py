@@ -127,7 +127,6 @@ async def test_out_of_descriptors_a_server_waits_and_goes_on() -> None:
     _starving._last.clear()
     server = await http_server().websocket("/").on_message(echo).listen("127.0.0.1", 0)
     client = socket.socket()
-    client.setblocking(False)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
     kept: list[int] = []
@@ -136,13 +135,14 @@ async def test_out_of_descriptors_a_server_waits_and_goes_on() -> None:
             kept.append(os.open("/dev/null", os.O_RDONLY))
     try:
         with logged() as records:
-            await loop.sock_connect(client, ("127.0.0.1", server.port))
+            client.connect(("127.0.0.1", server.port))
             await eventually(lambda: records)
         assert "as many open files as it may" in records[0].getMessage()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for descriptor in kept:
             os.close(descriptor)
+    client.setblocking(False)
     await loop.sock_sendall(client, upgrade())
     assert (await soon(loop.sock_recv(client, 12))) == b"HTTP/1.1 101"
     assert len(records) == 1
