@@ -359,6 +359,10 @@ async def test_a_loop_whose_tasks_begin_eagerly_makes_no_difference() -> None:
         await receive()
         await send({"type": "websocket.send", "text": (await receive())["text"]})
 
+    def begin(loop: Any, coroutine: Any, eager_start: bool = True, **options: Any) -> Any:
+        # uvloop says eager_start, which Python's own factory does not take before 3.13.3.
+        return asyncio.eager_task_factory(loop, coroutine, **options)
+
     async with uvicorn_of(app, lifespan="off", reset_contextvars=True) as served:
         loop.set_task_factory(asyncio.eager_task_factory)
         try:
