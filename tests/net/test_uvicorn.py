@@ -364,7 +364,7 @@ async def test_a_loop_whose_tasks_begin_eagerly_makes_no_difference() -> None:
         return asyncio.eager_task_factory(loop, coroutine, **options)
 
     async with uvicorn_of(app, lifespan="off", reset_contextvars=True) as served:
-        loop.set_task_factory(asyncio.eager_task_factory)
+        loop.set_task_factory(begin)
         try:
             async with served.socket("/").connect() as connection:
                 assert await soon(connection.receive()) == "at once"
