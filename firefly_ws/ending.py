@@ -85,6 +85,7 @@ class Ending:
         self._awaited = 0  # connections whose end is waited for
         self._last: asyncio.Future[None] | None = None  # the last of them has ended
         self._quiet: asyncio.Future[None] | None = None  # no callback runs any more
+        self._until_quiet: asyncio.TimerHandle | None = None
 
     # --- nothing new
 
@@ -175,7 +176,7 @@ class Ending:
             # Callbacks may run on; what holds the loop for them ends with the last one, or with the grace.
             self._quiet = server._runtime.hold(loop.create_future(), bounded=True)
             if deadline is not None:
-                loop.call_at(deadline, self._cancel_callbacks)
+                self._until_quiet = loop.call_at(deadline, self._cancel_callbacks)
         if server._application is not None:
             left = None if deadline is None else max(0, deadline - loop.time())
             await server._application.shutdown(left, self._closers)
@@ -238,7 +239,7 @@ class Ending:
         assert self._quiet is not None
         if not self._quiet.done():
             self._cancel_each()
-            self._loop.call_later(CALLBACK_GRACE, self._end_quiet)
+            self._until_quiet = self._loop.call_later(CALLBACK_GRACE, self._end_quiet)
 
     def _cancel_each(self) -> None:
         for connection in list(self._server._connections):
@@ -248,6 +249,8 @@ class Ending:
         if self._quiet is not None and not self._quiet.done():
             self._cancel_each()
             self._quiet.set_result(None)
+            if self._until_quiet is not None:
+                self._until_quiet.cancel()
 
 
 async def _take_queue(listening: Listening) -> None:

@@ -52,14 +52,20 @@ os.execv(sys.executable, [sys.executable, "-W", "error", *sys.argv[1:]])
 
 
 @contextmanager
-def server(name: str) -> Iterator[str]:
-    """An example that serves, on a free port; gives its first line, and at the end stops it with Ctrl-C."""
+def server(name: str, warning: str = "") -> Iterator[str]:
+    """An example that serves, on a free port; gives its first line, and at the end stops it with Ctrl-C.
+
+    On stderr is one line, with *warning* in it, or nothing.
+    """
     process = begin(EXAMPLES / name, "0")
     try:
         assert process.stdout is not None
         yield process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=LIMIT) == ("", "")
+        said, errors = process.communicate(timeout=LIMIT)
+        assert said == ""
+        assert warning in errors
+        assert errors.count("\n") == bool(warning), errors
         assert process.returncode == 0
     finally:
         process.kill()
@@ -208,7 +214,7 @@ def test_chat_tells_each_room_what_its_members_say() -> None:  # W5
         await eve.close()
         assert all(queue.empty() for queue in heard.values())
 
-    with server("chat.py") as line:
+    with server("chat.py", "exceeds max_message_size=4096") as line:
         assert line.startswith("chat at ")
         asyncio.run(talk(url_in(line)))
 

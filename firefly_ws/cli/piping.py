@@ -29,7 +29,11 @@ async def pipe(builder: WebSocketClient, *, binary: bool, wait: float) -> int:
 
     Raises `WebSocketConnectionException` where no connection comes about.
     """
-    output = Output(sys.stdout.fileno())
+    with Output(sys.stdout.fileno()) as output:
+        return await _carry(output, builder, binary, wait)
+
+
+async def _carry(output: Output, builder: WebSocketClient, binary: bool, wait: float) -> int:
     shown = _readable if sys.stdout.isatty() else _as_it_is
     builder.on_text(lambda text, connection: output.put(shown(text)))
     builder.on_binary(lambda data, connection: output.put(shown(data)))

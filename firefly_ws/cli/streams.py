@@ -13,7 +13,8 @@ import queue
 import select
 import threading
 from collections.abc import AsyncIterator
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 __all__ = ["LINE_LIMIT", "LineTooLong", "Output", "lines"]
 
@@ -86,6 +87,14 @@ class Output:
         self.broken: asyncio.Future[OSError] = self._loop.create_future()
         self._thread = threading.Thread(target=self._work, name="firefly-ws stdout", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
 
     def put(self, data: bytes) -> asyncio.Future[None] | None:
         """Write *data*; what it gives, if anything, is to be awaited before the next put."""

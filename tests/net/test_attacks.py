@@ -51,6 +51,7 @@ async def test_keepalive_releases_a_client_that_is_stopped_while_answers_to_it_a
 
     route = http_server().websocket("/").ping_interval(0.05).ping_timeout(0.05).write_timeout(None)
     route.write_high_water(64 * KIB).write_low_water(16 * KIB)
+    route.close_timeout(0.1)  # for so long what came before the end waits for somebody who receives it
     if how == "handler":
         route.handler(handler)
     elif how == "callback":
