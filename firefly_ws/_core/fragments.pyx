@@ -129,12 +129,13 @@ cdef class Stream:
             raise sender.closed_error("send_stream")
         if self.error is not None:
             raise self.error
+        # memcpy takes no NULL, not even for 0 bytes (C11 §7.24.1), and a compiler draws conclusions from that.
+        buffer_reserve(&self.joined, 1)
         if self.begun:
             ready = self.emit(self.joined.data, self.joined.size, None, True)
             sender.sent_of[self.opcode - 1] += 1
         else:
             # All of it came in one turn of the loop: a message as any other.
-            buffer_reserve(&self.joined, 1)
             ready = sender.put(self.opcode or 2, self.joined.data, self.joined.size, None)
         self.over = True
         buffer_release(&self.joined)
