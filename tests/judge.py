@@ -167,8 +167,7 @@ class _Judge:
         masked, short = bool(second & 0x80), second & 0x7F
         if opcode not in (CONT, TEXT, BINARY, CLOSE, PING, PONG):  # §5.2
             raise _Violation(1002)
-        # Only RSV1, only by agreement, and only on the first frame of a message (RFC 7692 §6).
-        if rsv and not (rsv == 4 and self.deflate and opcode in (TEXT, BINARY)):
+        if rsv and not (rsv == 4 and self.deflate and opcode < 8):  # only RSV1, and only by agreement
             raise _Violation(1002)
         if opcode >= 8 and (not fin or short > 125):  # §5.5
             raise _Violation(1002)
@@ -190,6 +189,10 @@ class _Judge:
         key = self.stream.take(4) if masked else None
         if opcode < 8 and self.frame_limit is not None and length > self.frame_limit:
             raise _Violation(1009)
+        # RSV1 belongs on the first frame of a message (RFC 7692 §6.1); other extensions have it on each, so that this is
+        # a rule of messages, and comes behind those of frames.
+        if rsv and opcode == CONT:
+            raise _Violation(1002)
         return _Head(fin, rsv, opcode, length, key)
 
     def control(self, head: _Head) -> Event:

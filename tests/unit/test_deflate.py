@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 import tracemalloc
 import zlib
 
@@ -242,12 +241,11 @@ def test_blocks_with_bfinal_are_bounded_too() -> None:
     assert received(Deflate(), block * 5000 + b"\x00", limit=100_000) == [("error", 1009)]
 
 
+@pytest.mark.slow
 def test_many_blocks_with_bfinal_cost_no_square() -> None:
-    """Each ends zlib's stream, and what was behind it was copied for every one of them: seconds for one read."""
-    stream = b"\x03\x00" * 200_000 + HELLO
-    began = time.process_time()
+    """Each ends zlib's stream; what was behind it was copied for every one, which would outlast a test's time."""
+    stream = b"\x03\x00" * 800_000 + HELLO
     assert received(Deflate(), stream) == [("binary", b"Hello")]
-    assert time.process_time() - began < 1.2
 
 
 def test_which_limit_text_breaks_does_not_depend_on_its_pieces() -> None:

