@@ -19,6 +19,7 @@ from support import (
 )
 
 from firefly_ws import CloseReason, PerMessageDeflate, Server, WebSocketConnection, http_server
+from firefly_ws.seldom import seldom
 
 pytestmark = pytest.mark.peers
 
@@ -191,18 +192,25 @@ async def test_the_page_is_told_the_sub_protocol(page: Page, serve: Serve) -> No
         assert (soap[:2], chat[:2], none[:2]) == (["open", "soap"], ["open", "soap"], ["open", ""])
 
 
-async def test_a_page_of_another_origin_is_refused(  # K2
-    page: Page, serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def refusals(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What the log says of requests: all of it, not a line a second."""
     caplog.set_level(logging.INFO, "firefly_ws")
+    monkeypatch.setattr(seldom, "_seconds", 0.0)
+    return caplog
+
+
+async def test_a_page_of_another_origin_is_refused(  # K2
+    page: Page, serve: Serve, refusals: pytest.LogCaptureFixture
+) -> None:
     for allowed in (None, "https://example.com"):
         async with serve(origins=allowed) as (server, url):
             assert await page.run(REFUSED, url=url) == [["error"], ["close", 1006, "", False]]
-            (record,) = caplog.records
+            (record,) = refusals.records
             assert f"origin '{ELSEWHERE}' is not allowed" in record.getMessage()
             assert ".origins(" in record.getMessage()
             assert not server.connections
-            caplog.clear()
+            refusals.clear()
     async with serve(origins=ELSEWHERE) as (_, url):
         assert (await page.run("return await events(new WebSocket(url))()", url=url))[0] == "open"
 
@@ -214,13 +222,12 @@ async def test_a_page_of_the_servers_own_host_is_taken(page: Page, serve: Serve)
 
 
 async def test_a_document_without_an_origin_is_refused(  # K2
-    page: Page, serve: Serve, caplog: pytest.LogCaptureFixture
+    page: Page, serve: Serve, refusals: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "firefly_ws")
     await page.open("data:text/html,<!doctype html><title>nobody's</title>")
     async with serve(origins=None) as (_, url):
         assert await page.run(REFUSED, url=url) == [["error"], ["close", 1006, "", False]]
-        assert "origin 'null' is not allowed" in caplog.text
+        assert "origin 'null' is not allowed" in refusals.text
 
 
 async def test_the_server_pushes_to_one_page_and_to_all(chromium: Chromium, serve: Serve) -> None:  # W5, K2
