@@ -189,8 +189,8 @@ class _Judge:
         key = self.stream.take(4) if masked else None
         if opcode < 8 and self.frame_limit is not None and length > self.frame_limit:
             raise _Violation(1009)
-        # RSV1 belongs on the first frame of a message (RFC 7692 §6.1); other extensions have it on each, so that this is
-        # a rule of messages, and comes behind those of frames.
+        # RSV1 belongs on the first frame of a message (RFC 7692 §6.1); other extensions have it on each, so that this
+        # is a rule of messages, and comes behind those of frames.
         if rsv and opcode == CONT:
             raise _Violation(1002)
         return _Head(fin, rsv, opcode, length, key)
