@@ -55,7 +55,8 @@ def threads() -> Iterator[None]:
 
 @contextmanager
 def memory() -> Iterator[None]:
-    KEPT.append(bytearray(os.urandom(2 * soak.GROWTH)))
+    # More than an allocator serves from what it has kept (32 MiB, glibc): it comes from the system and goes back.
+    KEPT.append(bytearray(os.urandom(40 * 2**20)))
     yield
     KEPT.clear()
 
@@ -67,5 +68,4 @@ def test_what_stays_is_found(leak: Callable[[], Iterator[None]]) -> None:
         after = soak.Counted()
         with pytest.raises(soak.Left):
             after.compare(before, "planted")
-    if leak is not memory:  # which the allocator may keep in a process that has done much before
-        soak.Counted().compare(before, "and when it is gone")
+    soak.Counted().compare(before, "and when it is gone")
