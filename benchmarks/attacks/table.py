@@ -26,8 +26,6 @@ class Attack:
     """``run(port, pid)`` gives ``saw`` and whatever else was found out."""
     server: str = "plain"
     peers: tuple[str, ...] = ALL
-    memory: float = MEMORY
-    """MiB."""
     limit: float = 90.0
     """Seconds for the attack."""
 
@@ -38,7 +36,6 @@ ATTACKS = (
         title="2,000 idle connections, and 500 heads that come byte by byte",
         run=crowds.idle_crowd,
         bound="memory of an idle connection",
-        memory=12,
     ),
     Attack(name="silence", title="500 connections that say nothing", run=crowds.silence, bound="`open_timeout`"),
     Attack(
@@ -54,7 +51,6 @@ ATTACKS = (
         bound="`open_timeout`",
         server="tls",
         peers=("websockets", "aiohttp"),
-        memory=20,
     ),
     Attack(
         name="pings",
@@ -125,7 +121,6 @@ ATTACKS = (
         run=crowds.idle_deflate,
         bound="compressors are shared",
         peers=("websockets", "aiohttp"),
-        memory=6,
     ),
     Attack(
         name="headers",
@@ -165,7 +160,7 @@ ATTACKS = (
         bound="accepts of a turn",
     ),
     Attack(name="at-once", title="500 connects at one instant", run=crowds.five_hundred, bound="accepts of a turn"),
-    Attack(name="burst", title="1,000 connects at one instant", run=crowds.thousand, bound="`backlog`", memory=8),
+    Attack(name="burst", title="1,000 connects at one instant", run=crowds.thousand, bound="`backlog`"),
     Attack(
         name="vanished",
         title="100 stopped clients with answers unread, with `ping_interval(1)` and `ping_timeout(1)`",
@@ -173,7 +168,6 @@ ATTACKS = (
         bound="`ping_timeout`",
         server="keepalive",
         peers=(),
-        memory=40,
     ),
     Attack(
         name="descriptors",
