@@ -208,6 +208,7 @@ class Ending:
         while (self._sweeps or server._waiting or server._greeting) and self._loop.time() < moment:  # noqa: ASYNC110
             await asyncio.sleep(_TICK)
         server._shut = True
+        server.end_greetings()
         for handshake in list(server._waiting):
             handshake.abort()
 

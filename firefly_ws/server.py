@@ -26,6 +26,7 @@ from .connection import WebSocketConnection
 from .counts import Counts, Histogram, ServerStats
 from .ending import Ending, HowToClose, check_patience
 from .errors import WebSocketConnectionException
+from .greeting import Greetings
 from .http.answers import error_page
 from .per_loop import runtime_of
 from .seldom import seldom
@@ -65,6 +66,7 @@ class Server:
         self._servers: list[Listening] = []
         self._admission = _admission(self, app, loop)
         self._greeting: weakref.WeakSet[asyncio.Protocol] = weakref.WeakSet()  # in TLS's handshake
+        self._greetings: list[Greetings] = []
         self._connections: set[WebSocketConnection] = self._places(lambda one: one.request.remote_address)
         self._waiting = Lobby(self)
         mounted = app.mounted
@@ -78,6 +80,7 @@ class Server:
         self._accounts = Accounts()
         self._refused: dict[int, int] = {}  # by status
         self._abandoned = 0
+        self._ungreeted = 0  # with TLS
         self._pings = Histogram()
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
@@ -277,6 +280,7 @@ class Server:
     def _finish(self) -> None:
         self._ending.stop_listening(now=True)
         self._shut = True
+        self.end_greetings()
         if self._admission is not None:
             self._admission.close()
         self._remove_file()
@@ -310,6 +314,15 @@ class Server:
     def answered(self, seconds: float) -> None:
         """A Ping to one of the connections has been answered."""
         self._pings.observe(seconds)
+
+    def end_greetings(self) -> None:
+        """It is too late for TLS's handshakes that are under way."""
+        for greetings in self._greetings:
+            greetings.cancel()
+
+    def count_ungreeted(self) -> None:
+        """TLS's handshake with somebody has failed."""
+        self._ungreeted += 1
 
     def count_refused(self, status: int) -> None:
         """A connection's first request was refused."""
@@ -358,8 +371,13 @@ async def serve_socket(server: Server, sock: socket.socket, ssl: _ssl.SSLContext
     """Accept on a bound socket."""
     keep_alive(sock)
     no_delay(sock)
-    if ssl is None and available():
-        return Listener(poller_of(server._loop), sock, _factory(server, None), backlog)
+    if available():
+        poller = poller_of(server._loop)
+        if ssl is None:
+            return Listener(poller, sock, _factory(server, None), backlog)
+        greetings = Greetings(server, _factory(server, ssl), _tls(server, ssl))
+        server._greetings.append(greetings)
+        return Listener(poller, sock, greetings, backlog, bare=True)
     return await server._loop.create_server(
         _factory(server, ssl),
         sock=sock,
@@ -374,7 +392,7 @@ async def bind_unix(server: Server, path: str, ssl: _ssl.SSLContext | None, back
     sock = bound_unix(path)
     try:
         server._remove_file = remove_unix(sock)
-        if ssl is None and available():
+        if available():
             return [await serve_socket(server, sock, ssl, backlog)]
         return [
             await server._loop.create_unix_server(

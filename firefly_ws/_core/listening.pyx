@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Accepting from a listening socket of a `Poller`'s set, and waiting where there is nothing to accept with.
 
-Knows no bytes: what is accepted is a `Transport`, and what is made of it the caller's. Linux only; see `poll`.
+Knows no bytes: what is accepted is a `Transport`, and what is made of it the caller's; with TLS it is a descriptor,
+which is the caller's whole. Linux only; see `poll`.
 """
 
 from libc.errno cimport (
@@ -36,15 +37,17 @@ _starving = Seldom(logging.getLogger("firefly_ws"), 60)
 cdef class Listener(Watched):
     """A listening socket: makes a `Transport` and, by ``make()``, a protocol for each connection.
 
+    With *bare* it makes nothing: ``make(fd)`` takes each connection's descriptor over.
     Takes *sock* over, bound; raises what listening raises.
     """
 
-    def __init__(self, Poller poller not None, sock, make, int backlog):
+    def __init__(self, Poller poller not None, sock, make, int backlog, bint bare=False):
         sock.setblocking(False)
         sock.listen(backlog)
         self.poller = poller
         self.sock = sock
         self.make = make
+        self.bare = bare
         self.fd = sock.fileno()
         self.context = PyContext_CopyCurrent()
         poller.watch(self, EPOLLIN)
@@ -146,7 +149,10 @@ cdef class Listener(Watched):
 
     cdef int accept(self, int fd, const uint8_t* host, int port) except -1:
         """Begin with a connection, in a context of its own."""
-        cdef Transport transport = Transport.__new__(Transport)
+        cdef Transport transport
+        if self.bare:
+            return self.give(fd)
+        transport = Transport.__new__(Transport)
         transport.begin(self.poller, fd)
         transport.port = port
         if port >= 0:
@@ -159,4 +165,14 @@ cdef class Listener(Watched):
             self.poller.loop.call_exception_handler(
                 {"message": "a connection could not begin", "exception": error, "transport": transport})
             transport.fail(error)
+        return 0
+
+    cdef int give(self, int fd) except -1:
+        """Leave a connection to the caller."""
+        try:
+            self.make(fd)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.poller.loop.call_exception_handler({"message": "a connection could not begin", "exception": error})
         return 0

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import re
+import resource
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +33,9 @@ from support import (
 )
 
 from firefly_ws import HttpConfig, Server, WebSocketConnectionException, client_builder, http_client, http_server, wss
+from firefly_ws._core.listening import _starving
+from firefly_ws._core.poll import available
+from firefly_ws.seldom import seldom
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +331,70 @@ async def test_the_close_handshake_is_whole_over_tls(authority: Authority, ours:
         (theirs,) = server.connections
         assert await soon(theirs.close(3002, "server")) == (3002, "server")
         assert await soon(connection.wait_closed()) == (3002, "server")
+
+
+@pytest.mark.skipif(not available(), reason="the loop's own listening")
+async def test_out_of_descriptors_a_server_with_tls_waits_and_goes_on(authority: Authority, ours: Issued) -> None:
+    # The loops' own accepting ends whoever comes (uvloop), or tries and logs as often as its backlog is long (asyncio).
+    _starving._last.clear()
+    tls = authority.client_context()
+    clients = [socket.socket() for _ in range(5)]
+    async with await listening(ours.server_context()) as server:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+        kept: list[int] = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:  # holes below the limit
+                    kept.append(os.open("/dev/null", os.O_RDONLY))
+            with logged() as records, logged("asyncio") as of_the_loop:
+                for client in clients:
+                    client.connect(("127.0.0.1", server.port))  # the system's queue takes them all
+                    client.setblocking(False)
+                await eventually(lambda: records)
+                await asyncio.sleep(0.02)
+                assert len(records) == 1
+                assert not of_the_loop
+            assert "as many open files as it may" in records[0].getMessage()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in kept:
+                os.close(descriptor)
+        for client in clients:
+            peer = RawPeer(*await soon(asyncio.open_connection(sock=client, ssl=tls, server_hostname="127.0.0.1")))
+            peer.send(upgrade())
+            assert (await peer.head()).status == 101
+            await peer.close()
+
+
+@pytest.mark.skipif(not available(), reason="the loop's own listening")
+async def test_a_tls_handshake_that_fails_is_one_line_that_says_who_and_why_and_is_counted(  # K3
+    authority: Authority, ours: Issued
+) -> None:
+    server = await listening(ours.server_context(), open_timeout=0.1)
+    logger = logging.getLogger("firefly_ws")
+    level, expected = logger.level, 0
+    logger.setLevel(logging.INFO)
+    try:
+        for bytes_, why in (
+            (b"GET / HTTP/1.1\r\n\r\n", "HTTP_REQUEST|WRONG_VERSION|http request"),
+            (b"", r"not done within open_timeout=0\.1 s; \.open_timeout\(seconds\) allows more"),
+            (None, "ended"),
+        ):
+            seldom._last.clear()
+            with logged(level=logging.INFO) as records:
+                async with raw_client(server.port) as peer:
+                    if bytes_ is not None:
+                        peer.send(bytes_)
+                        with contextlib.suppress(ConnectionError):
+                            await peer.rest()
+                expected += 1
+                await eventually(lambda: records)
+            (line,) = [record.getMessage() for record in records]
+            assert re.search(rf"^TLS's handshake with \('127\.0\.0\.1', \d+\) failed: .*({why})", line), line
+            assert server._ungreeted == expected
+    finally:
+        logger.setLevel(level)
+    assert await answers(url_of(server, scheme="wss"), authority.client_context())
+    assert server._ungreeted == expected
+    await server.close()

@@ -132,7 +132,7 @@ def test_those_know_sockets_that_the_documentation_names() -> None:
         if re.search(r"^\s*import (socket|ssl)\b", path.read_text(), re.MULTILINE)
     }
     core = {"_core/tcp", "_core/listening", "_core/protocol"}
-    sockets = core | {"sockets", "server", "tunnel", "dial", "server_builder", "client_builder"}
+    sockets = core | {"sockets", "greeting", "server", "tunnel", "dial", "server_builder", "client_builder"}
     handing_over = {"activation", "cli/notify", "cli/serve", "cli/supervising", "cli/worker"}
     assert knowing - {"config", "cli/target"} <= sockets | handing_over
 
