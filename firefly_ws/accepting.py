@@ -207,9 +207,10 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         # What the client still sends would turn our answer into a reset: end our side, and read on for a moment.
         if self._transport.can_write_eof():
             self._transport.write_eof()
-            self._server._loop.call_later(1, self._transport.abort)
         else:
             self._transport.close()
+        # TLS has its own word of farewell, which a client may owe us for as long: the event loops wait 30 s for it.
+        self._server._loop.call_later(1, self._transport.abort)
 
     @property
     def is_silent(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl as _ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,11 +14,15 @@ from .options import check_extensions
 from .policy import MIB, WebSocketPolicy
 
 __all__ = [
-    "HttpConfig", "check", "check_config", "check_context", "check_count", "check_port", "check_seconds", "check_size",
+    "HttpConfig", "check", "check_config", "check_context", "check_count", "check_origins", "check_port",
+    "check_seconds", "check_size",
 ]  # fmt: skip
 
 # None is a value: it switches the limit off.
 _OF_POLICY: Any = object()
+
+# The host may be empty: a page of a file has "file://" in some browsers.
+_is_origin = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[0-9A-Za-z\-._~!$&'()+;=%\[\]:]*").fullmatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,3 +126,22 @@ def check_seconds(name: str, seconds: float | None) -> float | None:
     if seconds is not None and not seconds > 0:
         raise ValueError(f"{name}={seconds!r} must be more than 0 seconds, or None for no limit")
     return seconds
+
+
+def check_origins(allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """*allowed* as they are; ``TypeError`` or ``ValueError`` for what no browser sends as Origin."""
+    if not allowed:
+        raise ValueError("origins() needs at least one origin, as 'https://example.com', or '*' for all")
+    for origin in allowed:
+        if not isinstance(origin, str):
+            raise TypeError(f"origins: {origin!r} must be a str")
+        if origin not in ("*", "null") and "://" not in origin:
+            raise ValueError(f"origins: {origin!r} has no scheme; an origin is 'https://example.com' (RFC 6454 §6.2)")
+        if origin not in ("*", "null") and not _is_origin(origin):
+            # It would never equal what a browser sends, and nobody would see why.
+            raise ValueError(
+                f"origins: {origin!r} must be a scheme, a host in ASCII and maybe a port, as "
+                "'https://example.com:8443', each an argument of its own; no path, user or pattern: "
+                "what a list cannot say, .on_upgrade(...) decides behind .origins('*')"
+            )
+    return allowed

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .codes import CloseReason
-from .config import HttpConfig, check, check_config, check_count, check_port, check_seconds, check_size
+from .config import HttpConfig, check, check_config, check_count, check_origins, check_port, check_seconds, check_size
 from .ending import HowToClose
 from .extensions.base import ExtensionOffer
 from .health import Health, check_table
@@ -408,7 +408,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
 
         By default an ``Origin`` must have the authority of the ``Host`` header.
         """
-        self.allowed_origins = _check_origins(allowed)
+        self.allowed_origins = check_origins(allowed)
         return self
 
 
@@ -443,7 +443,7 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
 
     def origins(self, *allowed: str) -> Self:
         """As `HttpServer.origins`, for this route."""
-        self.allowed_origins = _check_origins(allowed)
+        self.allowed_origins = check_origins(allowed)
         return self
 
     def on_extension_select(
@@ -484,14 +484,3 @@ def _of_the_server(name: str, value: object) -> str:
 def http_server(config: HttpConfig | None = None) -> HttpServer:
     """A new server builder."""
     return HttpServer(config)
-
-
-def _check_origins(allowed: tuple[str, ...]) -> tuple[str, ...]:
-    if not allowed:
-        raise ValueError("origins() needs at least one origin, as 'https://example.com', or '*' for all")
-    for origin in allowed:
-        if not isinstance(origin, str):
-            raise TypeError(f"origins: {origin!r} must be a str")
-        if origin not in ("*", "null") and "://" not in origin:
-            raise ValueError(f"origins: {origin!r} has no scheme; an origin is 'https://example.com' (RFC 6454 §6.2)")
-    return allowed

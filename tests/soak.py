@@ -5,7 +5,8 @@
 
 After a warm-up, memory, descriptors, threads and living objects are counted; after the work and a collection they are
 counted again. Descriptors, threads, tasks and connections must be exactly as many as before. Memory may have grown by
-GROWTH bytes: an allocator's pages do not come back to the byte, and what leaks does so at every connection.
+GROWTH bytes: an allocator's pages do not come back to the byte. What is allocated does: Python's own allocator counts
+its blocks and the system's its bytes, so that one small object of each connection shows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -35,6 +37,8 @@ from firefly_ws import PerMessageDeflate, Response, WebSocketException, http_cli
 from firefly_ws.self_signed import self_signed
 
 GROWTH = 6 * 1024 * 1024  # bytes; a connection of 20,000 that left 320 of its own would show
+BLOCKS = 2000  # of Python's allocator (512 bytes at most each): caches fill up, a loop keeps handles for later
+IN_USE = 512 * 1024  # bytes of the system's allocator
 AT_ONCE = 16  # connections
 LINGERS = 3.0  # seconds for which a server reads on behind a refusal, and a little
 LIMIT = 30.0  # seconds for one step: what has not come by then never comes
@@ -49,12 +53,30 @@ class Left(AssertionError):
     """Something is there that was not there before."""
 
 
+class _Mallinfo(ctypes.Structure):
+    """mallinfo2(3): the fifth are bytes of blocks with a mapping of their own, the eighth those of all others."""
+
+    _fields_ = [("numbers", ctypes.c_size_t * 10)]
+
+
+def in_use() -> int:
+    """Bytes that the system's allocator has given out; 0 where it does not tell."""
+    mallinfo: Any = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return 0
+    mallinfo.restype = _Mallinfo
+    told = mallinfo()
+    return int(told.numbers[4] + told.numbers[7])
+
+
 class Counted:
     """What this process holds now."""
 
     def __init__(self) -> None:
         for _ in range(3):
             gc.collect()
+        self.blocks = sys.getallocatedblocks()
+        self.in_use = in_use()
         self.memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         self.opened: Counter[str] = Counter()
         for name in os.listdir("/proc/self/fd"):
@@ -77,7 +99,8 @@ class Counted:
         print(
             f"{what}: memory {before.memory / 2**20:.1f} -> {self.memory / 2**20:.1f} MiB, descriptors "
             f"{before.descriptors} -> {self.descriptors}, threads {before.threads} -> {self.threads}, "
-            f"objects {sum(before.objects.values())} -> {sum(self.objects.values())}",
+            f"objects {sum(before.objects.values())} -> {sum(self.objects.values())}, "
+            f"blocks {before.blocks} -> {self.blocks}, bytes in use {before.in_use} -> {self.in_use}",
             flush=True,
         )
         # Bounded caches may fill up: a few are no leak, one for each connection is.
@@ -88,6 +111,10 @@ class Counted:
             raise Left(f"{what}: descriptors are left: {self.opened - before.opened}")
         if self.threads > before.threads:
             raise Left(f"{what}: threads are left: {threading.enumerate()}")
+        if self.blocks > before.blocks + BLOCKS:
+            raise Left(f"{what}: {self.blocks - before.blocks} blocks of memory are left, more than {BLOCKS}")
+        if self.in_use > before.in_use + IN_USE:
+            raise Left(f"{what}: {self.in_use - before.in_use} bytes are left, more than {IN_USE}")
         if grown > GROWTH:
             raise Left(f"{what}: memory has grown by {grown} bytes, more than {GROWTH}")
 

@@ -139,7 +139,7 @@ class Request(Asked):
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise NotJson(f"the body is no JSON: {error}") from error
+            raise NotJson(f"the body is no JSON: {_no_json(error)}") from error
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece as it comes: ``async for piece in request.stream()``. Reading
@@ -156,6 +156,17 @@ class Request(Asked):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} HTTP/{self.http_version}>"
+
+
+def _no_json(error: Exception) -> str:
+    """Why, in words for whoever sent it: what Python says of itself is not for them."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not {error.encoding.upper()} at byte {error.start}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a number in it has too many digits"
 
 
 class _Streamed:

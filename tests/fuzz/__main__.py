@@ -3,6 +3,7 @@
     python -m tests.fuzz --minutes 10              frames against the judge, and texts
     python -m tests.fuzz --seed 12345 --minutes 0  one seed again
     python -m tests.fuzz --coverage url            one reader of text, led by coverage (pip install 'firefly-ws[fuzz]')
+    python -m tests.fuzz --keep                    what that has found out, into the corpus that every test run reads
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ if any(argument.startswith("--coverage") for argument in sys.argv):
 
 from fuzz import corpus  # noqa: E402
 from fuzz.differing import Difference, compare, shrink  # noqa: E402
+from fuzz.keeping import chosen  # noqa: E402
 from fuzz.streams import random_case  # noqa: E402
 from fuzz.texts import TARGETS, mutated  # noqa: E402
 
+FOUND = Path("build/fuzz")  # a folder for each reader of text
 HANGS = 60.0  # seconds for one input
 ENOUGH = 5  # findings: what comes behind them is mostly the same
 
@@ -81,9 +84,9 @@ def fuzz(minutes: float, seed: int) -> int:
 def led_by_coverage(name: str, minutes: float) -> None:
     """Give *name*'s target to atheris, which does not return."""
     target, seeds = TARGETS[name]
-    folder = Path("build/fuzz") / name
+    folder = FOUND / name
     folder.mkdir(parents=True, exist_ok=True)
-    for index, seed in enumerate(seeds):
+    for index, seed in enumerate([*seeds, *corpus.texts(name)]):
         (folder / f"seed-{index}").write_bytes(seed)
     atheris.Setup(
         ["fuzz", str(folder), f"-max_total_time={int(60 * minutes)}", "-max_len=4096", f"-timeout={int(HANGS)}",
@@ -93,13 +96,27 @@ def led_by_coverage(name: str, minutes: float) -> None:
     atheris.Fuzz()
 
 
+def keep() -> None:
+    """Add to the corpus what coverage has led to, and nothing in it has shown."""
+    for name, (target, seeds) in TARGETS.items():
+        known = corpus.texts(name)
+        found = [path.read_bytes() for path in sorted((FOUND / name).glob("*")) if path.is_file()]
+        more = chosen(target, [*seeds, *known], found)
+        corpus.keep_texts(name, [*known, *more])
+        print(f"{name}: {len(more)} of {len(found)} are new, {len(known) + len(more)} are kept")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=None, help="the first seed; another at every run unless given")
     parser.add_argument("--coverage", choices=TARGETS, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
+    parser.add_argument("--keep", action="store_true", help="choose from build/fuzz what is kept")
     asked = parser.parse_args()
     logging.getLogger("firefly_ws").setLevel(logging.CRITICAL)
+    if asked.keep:
+        keep()
+        return
     if asked.coverage:
         led_by_coverage(asked.coverage, asked.minutes)
     seed = random.SystemRandom().randrange(2**40) if asked.seed is None else asked.seed

@@ -1,7 +1,8 @@
 """Holds every way of receiving against the judge, on streams from a seed; knows no test.
 
-The stages alone, a connection with callbacks, one that is read by asking, a raw session, and one that sends all back:
-each gets the stream whole, a byte at a time and in random cuts.
+The stages alone, a connection with callbacks, one whose callbacks take their time, one that is read by asking, for
+messages or for pieces of them, a raw session, and one that sends all back: each gets the stream whole, a byte at a time
+and in random cuts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import judge as judging
 from fakes import Peer, turns
 from judge import Event
 
-from firefly_ws import ConnectionClosed, ConnectionState
+from firefly_ws import ConnectionClosed, ConnectionState, ProtocolError
 from firefly_ws._core.deflate import Deflate
 from firefly_ws._core.probe import events
 from firefly_ws.receiving import Receiving
@@ -124,6 +125,34 @@ async def _callbacks(case: Case, pieces: list[bytes], expected: list[Event]) -> 
     return (heard.events, answers, heard.closes, heard.late), (seen, owed, 1, [])
 
 
+async def _slow_callbacks(case: Case, pieces: list[bytes], expected: list[Event]) -> tuple[object, object]:
+    """Each message waits for the one before it; control frames, and how the connection ends, do not overtake."""
+    got: list[Event] = []
+    working = 0
+
+    async def hears(kind: str, message: Any) -> None:
+        nonlocal working
+        working += 1
+        got.append((kind, message if isinstance(message, str) else bytes(message)))
+        await asyncio.sleep(0)
+        working -= 1
+
+    ended: list[int] = []
+    peer = _peer(
+        case,
+        text=lambda text, connection: hears("text", text),
+        binary=lambda data, connection: hears("binary", data),
+        close=lambda connection, reason: ended.append(working),
+    )
+    for piece in pieces:
+        peer.feed(piece)
+    await turns(4 + 3 * len(expected))
+    answers, owed = _answered(peer, expected)
+    await _end(peer)
+    messages = [event for event in expected if event[0] in ("text", "binary")]
+    return (got, answers, ended), (messages, owed, [0])
+
+
 async def _asking(case: Case, pieces: list[bytes], expected: list[Event]) -> tuple[object, object]:
     peer = _peer(case, kind=Receiving, pull=True)
     got: list[Event] = []
@@ -147,6 +176,37 @@ async def _asking(case: Case, pieces: list[bytes], expected: list[Event]) -> tup
     if expected and expected[-1] == ("error", 1009):
         # A message above a limit is refused when it is asked for as a whole. What its rest breaks may come first.
         answers, owed = len(answers[2]), 1
+    return (got, answers), ([event for event in expected if event[0] in ("text", "binary")], owed)
+
+
+async def _in_pieces(case: Case, pieces: list[bytes], expected: list[Event]) -> tuple[object, object]:
+    """No limit of a message holds for who takes its pieces: the judge is asked again, without."""
+    unlimited = {name: None for name in DROPPED if name != "max_frame_size"}
+    expected = judging.judge(case.data, case.role, **{**case.options, **unlimited})
+    peer = _peer(case, kind=Receiving, pull=True)
+    got: list[Event] = []
+
+    async def read() -> None:
+        while True:
+            stream = peer.connection.receive_stream()
+            try:
+                parts = [piece async for piece in stream]
+            except (ProtocolError, ConnectionClosed):
+                return
+            assert all(parts), "an empty piece"
+            got.append(("text", "".join(parts)) if stream.is_text else ("binary", b"".join(parts)))
+
+    reader = asyncio.create_task(read())
+    await turns(1)
+    for piece in pieces:
+        peer.feed(piece)
+    await turns(8 + 3 * len(case.parts))  # no message is read before the one before it has been taken
+    answers, owed = _answered(peer, expected)
+    await _end(peer)
+    await asyncio.wait_for(reader, 5)
+    if case.options.get("deflate"):
+        # What is compressed is inflated when it is asked for; what the frames behind it break may come first.
+        answers, owed = len(answers[2]), len(owed[2])
     return (got, answers), ([event for event in expected if event[0] in ("text", "binary")], owed)
 
 
@@ -184,7 +244,9 @@ Way = Callable[[Case, list[bytes], list[Event]], Coroutine[Any, Any, tuple[objec
 WAYS: dict[str, Way] = {
     "the stages": _stages,
     "callbacks": _callbacks,
+    "callbacks that take their time": _slow_callbacks,
     "receive()": _asking,
+    "receive_stream()": _in_pieces,
     "a raw session": _raw,
     "an echo": _sending_back,
 }

@@ -387,6 +387,8 @@ class Life(RuleBasedStateMachine):
         self.go_round(2)
         if not self.transport.lost and not self.transport.ended:
             assert self.connection.buffered_amount == 0 or not self.connection.is_open, self.connection.buffered_amount
+            if self.connection.is_open:
+                self.all_arrives()
         if not self.transport.lost:
             self.now(self.connection.terminate)
         self.go_round(3)
@@ -414,6 +416,24 @@ class Life(RuleBasedStateMachine):
         gc.collect(0)
         self.go_round(1)
         assert not self.unheard, self.unheard
+
+    def all_arrives(self) -> None:
+        """Nobody ends it, and everybody reads: what was sent either way is heard."""
+        self.now(self.connection.resume_reading)
+        for _ in range(400):
+            if not self.connection.is_open or (not self.unread and self.delivered == self.peer_sent):
+                break
+            self.deliver(100_000)
+            if self.gates:
+                self.a_callback_ends()
+            if self.kind == "receive()" and all(one.done() for one in self.readers):
+                self.user_receives()
+            self.go_round(2)
+        if self.connection.is_open:
+            assert not self.unread, "nothing pauses reading, and nothing is read"
+            assert self.delivered == self.peer_sent, "not all that an open connection was sent has been heard"
+            sent = [event[1] for event in self.sent() if event[0] in ("text", "binary")]
+            assert sent == self.accepted, "not all that an open connection has accepted was sent"
 
     async def received(self) -> None:
         for task in self.readers:

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from peers import LIMIT, Peer, RawServer
+from support import GRACE, timers
 
 from firefly_ws import Server, WebSocketConnection, ending, http_client, http_server
 from firefly_ws.per_loop import runtime_of
@@ -71,7 +72,7 @@ def _no_descriptor_or_thread_stays(_made_once: None) -> Iterator[None]:
     if not left():
         return
     gc.collect()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + GRACE
     while left() and time.monotonic() < deadline:  # a process that was killed, a thread that was told to stop
         time.sleep(0.005)
     assert not left(), left()
@@ -224,24 +225,25 @@ async def _checked(net: Net, caplog: Any) -> AsyncIterator[Net]:
     caplog.set_level(logging.DEBUG, "firefly_ws")
     unhandled: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: unhandled.append(context))
-    tasks, sockets = asyncio.all_tasks(), _sockets()
+    tasks, sockets, scheduled = asyncio.all_tasks(), _sockets(), timers(loop)
+
+    def left() -> list[object]:
+        """Tasks, sockets, timers, servers and connections that were not there before."""
+        running = {asyncio.current_task()}
+        found = [*(asyncio.all_tasks() - tasks - running), *(_sockets() - sockets), *timers(loop, scheduled)]
+        return [*found, *runtime_of(loop).tracked]
+
     yield net
     async with asyncio.timeout(2 * LIMIT):
         await net.end()
-    deadline = loop.time() + 1
-    while loop.time() < deadline and _left(loop, tasks, sockets):  # noqa: ASYNC110 -- nothing tells of a socket's end
+    deadline = loop.time() + GRACE
+    while loop.time() < deadline and left():  # noqa: ASYNC110 -- nothing tells of a socket's end
         await asyncio.sleep(0.005)
     # What was dropped without being awaited complains now, or never.
     gc.collect()
     await asyncio.sleep(0)
-    assert not _left(loop, tasks, sockets)
+    assert not left(), left()
     assert not unhandled
-
-
-def _left(loop: asyncio.AbstractEventLoop, tasks: set[Any], sockets: set[str]) -> list[object]:
-    """Tasks, sockets, servers and connections that were not there before."""
-    running = {asyncio.current_task()}
-    return [*(asyncio.all_tasks() - tasks - running), *(_sockets() - sockets), *runtime_of(loop).tracked]
 
 
 def _sockets() -> set[str]:

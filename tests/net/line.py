@@ -81,9 +81,9 @@ class Line:
                     end[1].write_eof()
 
     async def server_has_ended(self) -> None:
-        """Return once the server has ended TCP; whatever else it says."""
+        """Return once the server has ended TCP; whatever else it says. ``TimeoutError`` where it does not."""
         assert self.server is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionError):
             while await soon(self.server[0].read(65536)):
                 pass
 

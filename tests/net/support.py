@@ -24,6 +24,7 @@ from firefly_ws import Frame, Server, WebSocketConnection
 from firefly_ws.per_loop import runtime_of
 
 LIMIT = 5.0  # seconds: what has not come by then never comes
+GRACE = 2.0  # seconds that a test has to end what it has begun
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the one of RFC 6455 §1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 MASK = b"\x11\x22\x33\x44"
@@ -109,7 +110,7 @@ async def nothing_leaks() -> AsyncIterator[None]:
         return [*found, *runtime_of(loop).tracked]
 
     yield
-    deadline = loop.time() + 2
+    deadline = loop.time() + GRACE
     while loop.time() < deadline and left():  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     # What was dropped without being awaited complains now, or never.

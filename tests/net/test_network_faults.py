@@ -97,7 +97,12 @@ class Case:
 
     async def run(self, state: State) -> None:
         short = self.fault == "silence"
-        app = http_server().open_timeout(SHORT if short and state.codes is None else 5)
+        open_timeout = SHORT if short and state.codes is None else 5
+        if state.asked is not None and short:
+            open_timeout = 1  # before it is asked, nothing may have ended
+        app = http_server().open_timeout(open_timeout)
+        if state.asked is not None:
+            app.on_upgrade(lambda request: state.asked(self))
         if self.server_context is not None:
             app.secure(self.server_context)
         close_timeout = SHORT if short else 1
@@ -109,7 +114,7 @@ class Case:
                 builder.ssl(self.client_context)
             builder = self.client.on(builder, self.style, is_server=False)
             if state.codes is None:
-                await self._fails_to_open(state, builder.open_timeout(SHORT if short else 5))
+                await self._fails_to_open(state, builder.open_timeout(open_timeout))
                 assert self.client.heard == []
                 if state.is_answered:
                     # It knows nothing of a client that has not got its answer, but by asking.
@@ -149,6 +154,7 @@ class Case:
         await eventually(lambda: self.server.connection is not None)
 
     async def _fails_to_open(self, state: State, builder: Any) -> None:
+        self.builder = builder
         await state.reach(self)
         connecting = asyncio.ensure_future(builder.connect())
         try:
@@ -161,6 +167,7 @@ class Case:
             connecting.cancel()
         assert f"://127.0.0.1:{self.line.port}/" in str(raised.value), raised.value
 
+    builder: Any
     kept: asyncio.Event
 
 
@@ -173,6 +180,8 @@ class State(NamedTuple):
     """plain or tls."""
     is_answered: bool = False
     """The server has a connection already."""
+    asked: Callable[[Case], Any] | None = None
+    """on_upgrade: the request has come."""
 
 
 def keeps(way: str, size: int) -> Callable[[Case], Awaitable[None]]:
@@ -184,6 +193,37 @@ def keeps(way: str, size: int) -> Callable[[Case], Awaitable[None]]:
         case.kept = chosen.held
 
     return reach
+
+
+async def half_a_long_request(case: Case) -> None:
+    """More passes than all of TLS's part, and less than the request."""
+    case.builder.header("X-Long", "x" * 12_000)
+    await keeps("to_server", 6_000)(case)
+
+
+async def a_decision(case: Case) -> None:
+    """It is asked for."""
+    case.kept = asyncio.Event()
+
+
+async def an_answer(case: Case) -> None:
+    """It is kept back, as `answers` says."""
+    case.kept = case.line.to_client.held
+
+
+def undecided(case: Case) -> Awaitable[object]:
+    """on_upgrade takes its time."""
+    case.kept.set()
+    return asyncio.Event().wait()
+
+
+def answers(size: int) -> Callable[[Case], None]:
+    """on_upgrade, behind which *size* bytes of the answer pass."""
+
+    def asked(case: Case) -> None:
+        case.line.to_client.left = size
+
+    return asked
 
 
 async def nothing(case: Case) -> None:
@@ -245,6 +285,10 @@ STATES = {
     "half a request": State(keeps("to_server", 40), only="plain"),
     "a request without an answer": State(keeps("to_client", 0), only="plain", is_answered=True),
     "half an answer": State(keeps("to_client", 40), only="plain", is_answered=True),
+    "half a long request": State(half_a_long_request),
+    "a request that nobody has decided on": State(a_decision, asked=undecided),
+    "a request without an answer, over TLS": State(an_answer, only="tls", is_answered=True, asked=answers(0)),
+    "half an answer over TLS": State(an_answer, only="tls", is_answered=True, asked=answers(10)),
     "open": State(nothing, (1006, 1006)),
     "half a message of the client's": State(half_a_message("client"), (1006, 1006)),
     "half a message of the server's": State(half_a_message("server"), (1006, 1006)),

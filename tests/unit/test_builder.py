@@ -78,6 +78,11 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("no origin", lambda: route().origins(), ValueError, "origins() needs at least one origin"),
     ("an origin", lambda: http_server().origins(5), TypeError, "origins: 5 must be a str"),  # type: ignore[arg-type]
     ("an origin's scheme", lambda: route().origins("h"), ValueError, "origins: 'h' has no scheme"),
+    ("an origin's slash", lambda: route().origins("https://a/"), ValueError, "'https://a/' must be a scheme, a host"),
+    ("an origin's pattern", lambda: route().origins("https://*.a"), ValueError, "no path, user or pattern"),
+    ("an origin's user", lambda: route().origins("https://u@a"), ValueError, "no path, user or pattern"),
+    ("an origin in Unicode", lambda: route().origins("https://b\xfccher.example"), ValueError, "a host in ASCII"),
+    ("two origins in one", lambda: route().origins("https://a, https://b"), ValueError, "an argument of its own"),
     ("a certificate", lambda: route().secure(5), TypeError, "certificate=5 must be a path or"),  # type: ignore[arg-type]
     ("a key", lambda: route().secure("x", 5), TypeError, "key=5 must be a path or None"),  # type: ignore[arg-type]
     ("no certificate", lambda: route().secure("/no/where"), ValueError, "secure('/no/where', None): no such file"),
@@ -149,6 +154,7 @@ def test_what_a_route_sets_on_the_server_is_the_servers() -> None:
 
 
 def test_origins_of_a_route_are_its_own() -> None:
+    http_server().origins("https://[::1]:8443", "file://", "chrome-extension://abc", "null")
     server = http_server().origins("https://a.example")
     route = server.websocket("/").origins("*", "https://b.example")
     assert server.allowed_origins == ("https://a.example",)

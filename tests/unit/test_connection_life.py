@@ -47,8 +47,15 @@ class Premature(Connection):
         return DONE
 
 
+class Deaf(Connection):
+    """Stops reading, and does not begin again."""
+
+    def resume_reading(self) -> None:
+        pass
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", [Forgetful, Silent, Premature])
+@pytest.mark.parametrize("wrong", [Forgetful, Silent, Premature, Deaf])
 def test_a_connection_that_breaks_a_promise_is_found_out(wrong: type[Connection]) -> None:
     machine = type("Planted", (Life,), {"connection_class": wrong})
     quick = settings(PATIENT, max_examples=400, stateful_step_count=30, phases=[Phase.generate], database=None)

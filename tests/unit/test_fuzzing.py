@@ -11,8 +11,9 @@ from pathlib import Path
 import judge as judging
 import pytest
 from every import for_each
-from fuzz.corpus import kept
+from fuzz.corpus import kept, texts
 from fuzz.differing import WAYS, Difference, compare, shrink
+from fuzz.keeping import chosen
 from fuzz.streams import random_case
 from fuzz.texts import TARGETS, mutated
 
@@ -142,7 +143,7 @@ def test_a_difference_is_shown_by_its_smallest_stream(monkeypatch: pytest.Monkey
     assert "pong" in str(smallest)
 
 
-def texts(rounds: int, seed: int) -> None:
+def changed(rounds: int, seed: int) -> None:
     for name, (target, seeds) in TARGETS.items():
         for data in seeds:
             target(data)
@@ -157,9 +158,28 @@ def texts(rounds: int, seed: int) -> None:
 
 
 def test_changed_texts_raise_what_is_documented_and_nothing_else() -> None:
-    texts(60, 6455)
+    changed(60, 6455)
 
 
 @pytest.mark.slow
 def test_thousands_of_changed_texts_raise_what_is_documented() -> None:
-    texts(20_000, 1)
+    changed(20_000, 1)
+
+
+@for_each("name", TARGETS)
+def test_what_coverage_has_led_to_is_kept_and_still_raises_what_is_documented(name: str) -> None:
+    target, _ = TARGETS[name]
+    inputs = texts(name)
+    assert len(inputs) >= 5
+    for data in inputs:
+        try:
+            target(data)
+        except Exception as error:
+            error.add_note(f"{name} of {data!r}")
+            raise
+
+
+def test_an_input_is_kept_for_a_way_that_no_other_goes() -> None:
+    target, _ = TARGETS["url"]
+    known = [b"ws://example.com/"]
+    assert chosen(target, known, [b"ws://example.org/a", b"wss://[::1/", b"wss://[::2/", b"x" * 1000]) == [b"wss://[::1/"]
