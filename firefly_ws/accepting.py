@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arrival import Arrival
 from .handshake import Agreement, Refused, accept, check, wants_upgrade
+from .http.exchange import late_head
 from .http.head import BadRequest, RequestHead
 from .http.request import Request
 from .http.response import Response
@@ -45,7 +46,7 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         try:
             request = head.feed(data)
         except BadRequest as error:
-            self._refuse(error.response, error.message)
+            self._refuse(error.response, error.why)
             return
         if request is not None:
             self._rest = head.rest
@@ -61,7 +62,8 @@ class ServerHandshake(Arrival, asyncio.Protocol):
             if server._application is not None and wants_upgrade(request):
                 self._ask_application(server._application, request)
             elif found is None and app.not_found_hook is None and wants_upgrade(request):
-                self._refuse(Response(404, f"no websocket at {request.path}\n"), f"nothing is at {request.path!r}")
+                why = f"nothing is at {request.path!r}; .websocket(path) serves one"
+                self._refuse(Response(404, f"no websocket at {request.path}\n"), why)
             else:
                 self._serve(request)
             return
@@ -231,10 +233,17 @@ class ServerHandshake(Arrival, asyncio.Protocol):
 
     def too_slow(self) -> None:
         """``open_timeout`` has passed."""
-        if self._here:
-            if self._task is not None:
-                self._task.cancel()
-            self._refuse(Response(408, "the request did not arrive within open_timeout\n"), "open_timeout")
+        if not self._here:
+            return
+        seconds = self._server._http.open_timeout
+        if self._task is None:
+            late = late_head(seconds, 0 if self._head is None else self._head.size)
+        else:
+            self._task.cancel()
+            sets = ".open_timeout(seconds) sets it"
+            message = f"nothing was decided within open_timeout={seconds} s"
+            late = BadRequest(408, message, why=f"{message}, by on_upgrade or the application; {sets}")
+        self._refuse(late.response, late.why)
 
     def abort(self) -> None:
         """The server closes."""

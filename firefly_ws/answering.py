@@ -36,7 +36,8 @@ class HttpHost:
         self.loop = loop
         self.timeout = app.http_timeout
         self.idle = Deadlines(loop, self.timeout, _due)
-        self.heads = Deadlines(loop, app.default_policy.open_timeout, _head_due)
+        self.open_timeout = app.default_policy.open_timeout
+        self.heads = Deadlines(loop, self.open_timeout, _head_due)
         self.max_header_size = app.default_policy.max_header_size
         self.max_header_count = app.default_policy.max_header_count
         # Our own page reads no body, so that a long one gets 404 and not 413.

@@ -76,7 +76,8 @@ async def dial(target: Target, callbacks: Callbacks) -> WebSocketConnection:
         if refusal is not None:
             raise refusal from error
         raise WebSocketConnectionException(
-            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds"
+            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds; "
+            ".open_timeout(seconds) allows more"
         ) from error
     finally:
         if target.sock is not None and trying.stage is None:

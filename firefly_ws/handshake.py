@@ -208,10 +208,14 @@ def _check_request(request: Request, fields: dict[str, str]) -> bytes:
     # RFC 9110 §7.8: an Upgrade in HTTP/1.0 is ignored.
     # Here and below: the usual spelling first, which saves 0.2 µs a field.
     if upgrade is None or old or (upgrade != " websocket" and not _has_token(upgrade, "websocket")):
-        raise _refused(426, "this is a websocket: ask with Upgrade: websocket, in HTTP/1.1", _TO_WEBSOCKET)
+        what = "this is a websocket: ask with Upgrade: websocket, in HTTP/1.1"
+        asked = f"Upgrade is {_said(None if upgrade is None else upgrade.strip(_OWS))} in HTTP/{request.http_version}"
+        raise _refused(426, what, _TO_WEBSOCKET, why=f"{what}; {asked}")
     connection = fields.get("connection", "")
     if connection != " Upgrade" and not _has_token(connection, "upgrade"):
-        raise _refused(400, "Upgrade came without Connection: Upgrade")
+        what = "Upgrade came without Connection: Upgrade"
+        why = f"{what}, which a proxy has to pass on; Connection is {_said(connection.strip(_OWS) or None)}"
+        raise _refused(400, what, why=why)
     version = fields.get("sec-websocket-version")
     if version != " 13" and (version is None or version.strip(_OWS) != "13"):
         what = "Sec-WebSocket-Version is missing" if version is None else f"version {version.strip(_OWS)!r} is unknown"
@@ -225,7 +229,8 @@ def _check_request(request: Request, fields: dict[str, str]) -> bytes:
         if len(raw) != 24 or len(a2b_base64(raw, strict_mode=True)) != 16:
             raise ValueError
     except (ValueError, Base64Error):
-        raise _refused(400, "Sec-WebSocket-Key must be 16 bytes in base64") from None
+        what = "Sec-WebSocket-Key must be 16 bytes in base64"
+        raise _refused(400, what, why=f"{what}, not {_said(key)}") from None
     # What follows the head must be frames; a body would be read as some.
     length = fields.get("content-length")
     if (length is not None and length.strip(_OWS) != "0") or "transfer-encoding" in fields:
@@ -239,8 +244,9 @@ def _has_token(value: str, token: str) -> bool:
     return value == token or ("," in value and token in split_list(value))
 
 
-def _refused(status: int, reason: str, headers: HeaderSource | None = None) -> Refused:
-    return Refused(Response.text(status, reason, headers), reason)
+def _refused(status: int, reason: str, headers: HeaderSource | None = None, *, why: str = "") -> Refused:
+    """The peer is told *reason*, the log *why* where that is more."""
+    return Refused(Response.text(status, reason, headers), why or reason)
 
 
 def choose_sub_protocol(
@@ -249,7 +255,8 @@ def choose_sub_protocol(
     """That of the list *value* to speak, or None. Raises `Refused`, and what *select* raises."""
     offered = split_list(value)
     if not offered or not all(map(is_token, offered)) or len(set(offered)) != len(offered):
-        raise _refused(400, "Sec-WebSocket-Protocol must be a list of different tokens")
+        what = "Sec-WebSocket-Protocol must be a list of different tokens"
+        raise _refused(400, what, why=f"{what}, not {_said(value.strip(_OWS))}")
     if select is None:
         for name in offered:
             if name in supported:

@@ -41,13 +41,13 @@ def body_length(request: Request) -> int | None:
         if coding == "chunked":
             return None
         if coding.rpartition(",")[2].strip(_OWS) == "chunked" and not coding.startswith("chunked"):
-            raise BadRequest(501, "chunked is the only transfer coding that is served")
-        raise BadRequest(400, "the transfer coding of a request must end with chunked, once")
+            raise _not("chunked is the only transfer coding that is served", coding, 501)
+        raise _not("the transfer coding of a request must end with chunked, once", coding)
     if length is None:
         return 0
     length = length.strip(_OWS)
     if not _number(length) or request.headers.is_repeated("content-length"):
-        raise BadRequest(400, "Content-Length must be one number")
+        raise _not("Content-Length must be one number", length)
     return int(length)
 
 
@@ -55,7 +55,7 @@ def expects_100(request: Request) -> bool:
     """Whether the client waits for 100 before it sends the body (RFC 9110 §10.1.1). `BadRequest` for other wishes."""
     expects = request.headers.get("expect", "").lower()
     if expects and expects != "100-continue":
-        raise BadRequest(417, "100-continue is the only expectation that is met")
+        raise _not("100-continue is the only expectation that is met", expects.strip(_OWS), 417)
     return bool(expects)
 
 
@@ -79,7 +79,7 @@ class RequestBody:
         taken: Callable[[], object] = lambda: None,
     ) -> None:
         if length is not None and limit is not None and length > limit:
-            raise _too_big(limit)
+            raise _too_big(limit, length)
         self._limit = limit
         self._left = length  # None: chunked
         self._chunk = 0  # bytes that the chunk under way still has
@@ -146,7 +146,7 @@ class RequestBody:
                 if not self._chunk:
                     self._place = "end"
                 if self._limit is not None and self.received + len(piece) > self._limit:
-                    raise _too_big(self._limit)
+                    raise _too_big(self._limit, self.received + len(piece))
                 self._put(piece)
                 continue
             end = data.find(b"\n", at) + 1
@@ -171,11 +171,11 @@ class RequestBody:
         if self._place == "size":
             found = _size_line(line)
             if found is None:
-                raise BadRequest(400, "the size of a chunk must be a hexadecimal number")
+                raise _not("the size of a chunk must be a hexadecimal number", line.decode("latin-1"))
             self._chunk = int(found[1], 16)
             self._place = "data" if self._chunk else "trailer"
             if self._limit is not None and self.received + self._chunk > self._limit:
-                raise _too_big(self._limit)
+                raise _too_big(self._limit, self.received + self._chunk)
         elif self._place == "end":
             if line:
                 raise BadRequest(400, "a chunk is longer than its size")
@@ -246,5 +246,11 @@ class RequestBody:
             yield piece
 
 
-def _too_big(limit: int) -> BadRequest:
-    return BadRequest(413, f"the body is longer than max_body_size={limit} bytes")
+def _too_big(limit: int, size: int) -> BadRequest:
+    why = f"a body of at least {size} bytes is longer than max_body_size={limit}; raise it with .max_body_size(bytes)"
+    return BadRequest(413, f"the body is longer than max_body_size={limit} bytes", why=why)
+
+
+def _not(rule: str, what: str, status: int = 400) -> BadRequest:
+    """*rule* is broken by *what*."""
+    return BadRequest(status, rule, why=f"{rule}, not {what[:100]!r}")

@@ -16,7 +16,7 @@ from firefly_ws.seldom import seldom
 
 from .answers import error_page
 from .body import RequestBody
-from .exchange import Cycle, Host
+from .exchange import Cycle, Host, late_head
 from .head import BadRequest, RequestHead
 from .request import Request
 from .response import Response
@@ -182,7 +182,7 @@ class Ending(asyncio.Protocol):
     def head_due(self) -> None:
         """``open_timeout`` has passed since a head began."""
         if self._head is not None and not self._ended:
-            self._refuse(BadRequest(408, "the request did not arrive within open_timeout"))
+            self._refuse(late_head(self._host.open_timeout, self._head.size))
 
     def _goes_on(self, body: RequestBody) -> bool:
         """Whether enough of it has come since the last look; its reader may not have had its turn yet."""
@@ -203,7 +203,10 @@ class Ending(asyncio.Protocol):
             self._judged = (0, waiting)
         elif body is not None and (not self._busy or body.is_awaited or self._goes_on(body)):
             if not self._goes_on(body):
-                late = BadRequest(408, f"the body did not arrive within timeout={self._host.timeout} s")
+                came = f"{body.received - self._judged[0]} bytes of it came meanwhile, {body.received} in all"
+                message = f"the body did not arrive within timeout={self._host.timeout} s"
+                least = f"fewer than {_SLOWEST} a second; .timeout(seconds) sets it"
+                late = BadRequest(408, message, why=f"{message}: {came}, {least}")
                 body.fail(late)
                 self._lost_body(late)
                 return

@@ -18,7 +18,10 @@ from .response import Response
 if TYPE_CHECKING:
     from .serving import Serving
 
-__all__ = ["METHODS", "Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on", "note_refused"]
+__all__ = [
+    "METHODS", "Clock", "Cycle", "Direct", "Endpoint", "Host", "check_target", "goes_on", "late_head",
+    "note_refused",
+]  # fmt: skip
 
 
 class Endpoint:
@@ -84,6 +87,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     #: Seconds, or None.
     timeout: float | None
+    open_timeout: float | None
     max_header_size: int | None
     max_header_count: int | None
     #: How many handlers have raised.
@@ -130,7 +134,14 @@ def goes_on(request: Request, connection: str | None) -> bool:
     return "close" not in options
 
 
+def late_head(seconds: float | None, size: int) -> BadRequest:
+    """Of a request's head *size* bytes have come, and ``open_timeout`` is over."""
+    message = f"the request did not arrive within open_timeout={seconds} s"
+    came = f"{size} bytes of its head" if size else "nothing"
+    return BadRequest(408, message, why=f"{message}, but {came}; .open_timeout(seconds) sets it")
+
+
 def note_refused(what: str, peer: object, error: BadRequest) -> None:
     """Log that something of *peer*'s has been refused."""
     kind = f"refused {error.status}"
-    seldom(kind, logging.INFO, "refused %s from %s: %d, %s", what, peer, error.status, error.message)
+    seldom(kind, logging.INFO, "refused %s from %s: %d, %s", what, peer, error.status, error.why)

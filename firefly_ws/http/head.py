@@ -29,6 +29,8 @@ __all__ = ["BadRequest", "RequestHead", "ResponseBody", "ResponseHead", "Respons
 _END = b"\r\n\r\n"
 _MAX_INTERIM = 16
 """Interim answers (1xx) a server may send before the final one; RFC 9110 §15.2 names no number."""
+_SHOWN = 100
+"""Characters of what a peer has sent, in a line of the log."""
 
 _empty_lines: Callable[[bytes], re.Match[bytes]] = re.compile(rb"(?:\r\n)*").match  # type: ignore[assignment]
 _unprintable = re.compile(rb"[^\x20-\x7e\r\n]").search
@@ -38,13 +40,17 @@ _NO_HTTP1 = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 
 
 class BadRequest(Exception):
-    """No request we serve: ``status`` and ``message`` are what the peer is told, ``response`` both."""
+    """No request we serve: ``status`` and ``message`` are what the peer is told, ``response`` both.
 
-    def __init__(self, status: int, message: str, headers: HeaderSource | None = None) -> None:
+    ``why`` is for this side alone, and the text: what came, and the option that would change it.
+    """
+
+    def __init__(self, status: int, message: str, headers: HeaderSource | None = None, *, why: str = "") -> None:
         self.status = status
         self.message = message
+        self.why = why or message
         self.response = Response.text(status, message, headers)
-        super().__init__(f"{status}: {message}")
+        super().__init__(f"{status}: {self.why}")
 
 
 class _Callbacks:
@@ -72,6 +78,11 @@ class RequestHead:
         self._parser: HttpRequestParser | None = None
         self._skipped = 0
         self.rest = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of it that have come, while it is not whole."""
+        return len(self._buffer or b"") + self._skipped
 
     def feed(self, data: bytes) -> Request | None:
         """The request once its head is whole, ``None`` before. Raises `BadRequest`."""
@@ -137,13 +148,15 @@ class RequestHead:
         """Raise 431 when the head is, or will be, beyond a limit; ``end`` is 0 while it is not whole."""
         size = (end or len(head)) + self._skipped
         if self._max_size is not None and size > self._max_size:
-            raise BadRequest(431, f"the head is longer than max_header_size={self._max_size} bytes")
+            message = f"the head is longer than max_header_size={self._max_size} bytes"
+            raise BadRequest(431, message, why=f"{message}; raise it with .max_header_size(bytes)")
         # A field takes four bytes at least.
         if self._max_count is not None and size > 4 * self._max_count:
             # Neither the request line nor the empty line at the end is a field.
             count = head.count(b"\n", 0, end) - 2 if end else head.count(b"\n") - 1
             if count > self._max_count:
-                raise BadRequest(431, f"the head has more than max_header_count={self._max_count} fields")
+                message = f"the head has more than max_header_count={self._max_count} fields"
+                raise BadRequest(431, message, why=f"{message}; raise it with .max_header_count(number)")
 
 
 def _request(head: bytes) -> Request:
@@ -152,14 +165,15 @@ def _request(head: bytes) -> Request:
     line = lines[0]
     parts = line.split(" ")
     if len(parts) != 3:
-        raise BadRequest(400, "malformed request line")
+        raise _malformed(line)
     method, target, version = parts
     if version != "HTTP/1.1" and version != "HTTP/1.0":
         if version.startswith("HTTP/"):
-            raise BadRequest(505, "only HTTP/1.1 is served")
-        raise BadRequest(400, "malformed request line")
+            raise BadRequest(505, "only HTTP/1.1 is served", why=f"only HTTP/1.1 is served, not {version[:_SHOWN]!r}")
+        raise _malformed(line)
     if "#" in target:
-        raise BadRequest(400, "the request target has a fragment")
+        what = "the request target has a fragment"
+        raise BadRequest(400, what, why=f"{what}, {target[target.index('#') :][:_SHOWN]!r}")
     headers = Headers.of_head(head, len(line) + 2, lines[1:-2])
     # RFC 9112 §3.2: missing, repeated or invalid must be answered with 400, whatever the request is about.
     host = headers.fields().get("host")
@@ -169,7 +183,8 @@ def _request(head: bytes) -> Request:
     elif headers.is_repeated("host"):
         raise BadRequest(400, "the Host header came more than once")
     elif not _host_is_valid(host if len(host) < 300 else "/"):
-        raise BadRequest(400, "the Host header is no host and port")
+        what = "the Host header is no host and port"
+        raise BadRequest(400, what, why=f"{what}: {host.strip(' ')[:_SHOWN]!r}")
     request = Request(method, target, headers, version[5:])
     if target[:1] != "/" and "://" in target and not _host_is_valid(request.host):
         # RFC 9110 §4.2.4: a user before the host is there to mislead.
@@ -203,7 +218,16 @@ def _refuse_method(head: bytes) -> NoReturn:
         method = line.partition(b" ")[0].decode("ascii")
         # RFC 9110 §9.1: one that nobody knows, whatever the routes are.
         raise BadRequest(501, f"method {method} is not known") from None
-    raise BadRequest(400, "malformed request line") from None
+    odd = _unprintable(line)
+    # No further than to what is odd, which may be the last that has come.
+    raise _malformed((line if odd is None else line[: odd.end()]).decode("latin-1")) from None
+
+
+def _malformed(line: str) -> BadRequest:
+    """Behind a question mark there may be a token, which is not for the log."""
+    what = "malformed request line"
+    tls = ": TLS, at a port without it" if line[:1] == "\x16" else ""
+    return BadRequest(400, what, why=f"{what} {line.partition('?')[0][:_SHOWN]!r}{tls}")
 
 
 class ResponseInfo:
@@ -278,14 +302,17 @@ class ResponseHead:
         size = end or len(self._buffer)
         if self._max_size is not None and size > self._max_size:
             raise HandshakeError(
-                0, message=f"the answer's head of at least {size} bytes exceeds max_header_size={self._max_size}"
+                0,
+                message=f"the answer's head of at least {size} bytes exceeds max_header_size={self._max_size}; "
+                "raise it with .max_header_size(bytes)",
             )
         if self._max_count is not None:
             count = self._buffer.count(b"\n", 0, end) - 2 if end else self._buffer.count(b"\n") - 1
             if count > self._max_count:
                 raise HandshakeError(
                     0,
-                    message=f"the answer's head of at least {count} fields exceeds max_header_count={self._max_count}",
+                    message=f"the answer's head of at least {count} fields exceeds max_header_count={self._max_count}; "
+                    "raise it with .max_header_count(number)",
                 )
 
 

@@ -169,7 +169,8 @@ class Connecting:
             near.abort()
             if isinstance(error, TimeoutError):
                 raise WebSocketConnectionException(
-                    f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds"
+                    f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds; "
+                    ".open_timeout(seconds) allows more"
                 ) from error
             raise
         protocol = far.get_protocol()

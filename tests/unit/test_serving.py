@@ -51,6 +51,7 @@ class Host:
     """Answers each request with *handler*."""
 
     timeout: float | None = 5
+    open_timeout: float | None = 5
     max_header_size = 1000
     max_header_count = 10
 
