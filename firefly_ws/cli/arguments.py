@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["CANNOT", "MISUSED", "count", "failed", "header", "port", "seconds", "without_secrets"]
+__all__ = ["CANNOT", "MISUSED", "count", "failed", "header", "port", "say", "seconds", "without_secrets"]
 
 #: Exit codes.
 CANNOT: Final = 1
@@ -30,9 +30,14 @@ def without_secrets(text: str) -> str:
     return _USERINFO.sub("//***@", text)
 
 
+def say(what: str) -> None:
+    """Say it on stderr, in one line."""
+    print(f"firefly-ws: {without_secrets(what)}", file=sys.stderr)
+
+
 def failed(why: str, code: int = CANNOT) -> int:
     """Say on stderr what went wrong, in one line; gives the exit *code*."""
-    print(f"firefly-ws: {without_secrets(why)}", file=sys.stderr)
+    say(why)
     return code
 
 

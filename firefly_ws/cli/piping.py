@@ -1,4 +1,7 @@
-"""`firefly-ws connect` in a pipe: lines become messages, messages become lines, and nothing else is on stdout."""
+"""`firefly-ws connect` in a pipe: lines become messages, messages become lines, and nothing else is on stdout.
+
+How it ended is the one line on stderr.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from firefly_ws.codes import CloseCode
 from firefly_ws.errors import ConnectionClosed
 
-from .arguments import MISUSED, failed
+from .arguments import MISUSED, failed, say
 from .endings import connected, exit_code, why_closed
 from .show import hex_dump, plain
 from .streams import LineTooLong, Output, lines
@@ -37,7 +40,7 @@ async def _carry(output: Output, builder: WebSocketClient, binary: bool, wait: f
     shown = _readable if sys.stdout.isatty() else _as_it_is
     builder.on_text(lambda text, connection: output.put(shown(text)))
     builder.on_binary(lambda data, connection: output.put(shown(data)))
-    async with connected(builder) as connection:
+    async with connected(builder, lambda details: say(why_closed(details))) as connection:
         ended = asyncio.ensure_future(connection.wait_closed())
         sending = asyncio.create_task(_send(connection, binary, wait))
         try:
@@ -56,8 +59,7 @@ async def _carry(output: Output, builder: WebSocketClient, binary: bool, wait: f
             sending.cancel()
             ended.cancel()
         await output.drain()
-    code = exit_code(reason)
-    return failed(why_closed(reason), code) if code else 0
+    return exit_code(reason)
 
 
 async def _send(connection: WebSocketConnection, binary: bool, wait: float) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from firefly_ws.client_builder import WebSocketClient
     from firefly_ws.codes import CloseReason
     from firefly_ws.connection import WebSocketConnection
+    from firefly_ws.details import CloseDetails
 
 __all__ = ["talk"]
 
@@ -43,15 +44,13 @@ async def talk(builder: WebSocketClient, *, binary: bool) -> int:
     Raises `WebSocketConnectionException` where no connection comes about.
     """
     screen = _Screen()
-    async with connected(builder) as connection:
+    async with connected(builder, screen.closed) as connection:
         talk = _Talk(connection, screen, binary)
         # What is printed goes through it: above the prompt, which is then drawn again.
         with patch_stdout(raw=True):
             screen.opened(connection)
             reason = await talk.until_closed()
-            code = 130 if talk.interrupted else exit_code(reason)
-            screen.note(why_closed(reason), "" if code != 3 else "bold red")
-    return code
+    return 130 if talk.interrupted else exit_code(reason)
 
 
 class _Screen:
@@ -71,6 +70,11 @@ class _Screen:
         for extension in connection.extensions:
             self.note(f"{extension}", "dim")
         self.note("/help lists the commands, Ctrl-D closes", "dim")
+
+    def closed(self, details: CloseDetails) -> None:
+        """How it ended."""
+        expected = details.began == "local" or (details.reason is not None and not exit_code(details.reason))
+        self.note(why_closed(details), "" if expected else "bold red")
 
     def message(self, way: str, message: str | bytes) -> None:
         """One that was ``sent`` or ``received``."""

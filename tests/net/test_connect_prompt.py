@@ -121,7 +121,7 @@ def test_a_conversation_at_the_prompt(tmp_path: Path) -> None:
             terminal.until("Ctrl-D")
             terminal.type("/close 4001 bye")
             assert terminal.end() == 3
-            assert "closed with 4001: bye" in terminal.shown()
+            assert "closed by this side with 4001: bye" in terminal.shown()
         finally:
             terminal.close()
     history = tmp_path / "firefly-ws" / "history"
@@ -156,6 +156,6 @@ def test_a_server_that_closes_takes_the_prompt_away(tmp_path: Path) -> None:
             terminal.until("\n>")
             terminal.type("why not")
             assert terminal.end() == 3
-            assert "closed with 1011 (INTERNAL_ERROR): why not" in terminal.shown()
+            assert "closed by the server with 1011 (INTERNAL_ERROR): why not" in terminal.shown()
         finally:
             terminal.close()
