@@ -162,7 +162,11 @@ class _TooBig(ProtocolError):
         self.size = size
         self.limit = limit
         self.option = option
-        how = "receive_stream(max_size=...)" if option == "max_size" else f".{option}(bytes)"
+        how = f".{option}(bytes)"
+        if option == "max_size":
+            how = "receive_stream(max_size=...)"
+        elif option.startswith("--"):  # of a command line, uvicorn's
+            how = option
         super().__init__(
             f"{what} of at least {size} bytes exceeds {option}={limit}; raise it with {how}",
             CloseCode.MESSAGE_TOO_BIG,
@@ -177,7 +181,9 @@ class FrameTooBig(_TooBig):
 
 
 class MessageTooBig(_TooBig):
-    """A message longer than allowed: ``size`` and ``limit`` in bytes, ``option`` the limit's setter."""
+    """A message longer than allowed: ``size`` and ``limit`` in bytes, ``option`` the limit's setter, or with uvicorn
+    its option.
+    """
 
     def __init__(self, size: int, limit: int, option: str = "max_message_size") -> None:
         super().__init__(size, limit, "a message", option)

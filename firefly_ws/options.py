@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
@@ -68,6 +68,8 @@ class ConnectionOptions(PolicySetters):
     _path: str | None = None
     #: Whether messages wait for ``receive`` where no callback takes them: a client's do, a route's are discarded.
     _receives = False
+    #: What the user calls the policy's fields, for errors, where it is not their own names.
+    _names: ClassVar[dict[str, str]] = {}
 
     def _changed(self) -> Self:
         self._settings = None
@@ -296,7 +298,7 @@ class ConnectionOptions(PolicySetters):
             self._settings = Settings(
                 callbacks,
                 policy,
-                Limits(policy),
+                Limits(policy, self._names),
                 extensions,
                 self._sub_protocols,
             )

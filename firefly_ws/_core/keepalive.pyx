@@ -194,7 +194,7 @@ cdef class Guard(Watch):
             connection.give_up(PingTimeout(silence, limits.connection, "connection_timeout"))
             return INFINITY
         if silence >= asked:
-            connection.give_up(PingTimeout(silence, asked))
+            connection.give_up(PingTimeout(silence, asked, limits.options[2]))
             return INFINITY
         return now + min(asked, limits.connection) - silence
 
@@ -228,7 +228,7 @@ cdef class Guard(Watch):
             self.ask(now, silence)
         if limits.ping_interval < INFINITY:
             if silence >= self.asked_behind + limits.ping_timeout:
-                connection.give_up(PingTimeout(silence, limits.ping_interval + limits.ping_timeout))
+                connection.give_up(PingTimeout(silence, limits.ping_interval + limits.ping_timeout, limits.options[2]))
                 return INFINITY
             # An answer calls nobody: whether silence has come again is seen no later than an interval from here.
             due = min(due, now + min(self.asked_behind + limits.ping_timeout - silence, limits.ping_interval))

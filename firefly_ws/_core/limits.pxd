@@ -12,7 +12,7 @@ cdef class Limits:
     cdef long long text, binary            # bytes of a message; below zero in all of these: none
     cdef long long frame                   # bytes of a frame
     cdef long long fragments               # frames of a message
-    cdef object options                    # names of what sets text and binary, for the error
+    cdef object options                    # names of what sets text, binary and the time for a Pong, for the error
     cdef Py_ssize_t queue_messages, queue_bytes
     cdef Py_ssize_t high_water, low_water, max_write
     cdef Py_ssize_t pings                  # of the user's that wait for a Pong

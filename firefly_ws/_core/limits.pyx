@@ -7,16 +7,21 @@ cdef dict _SLOW = {"wait": WAIT, "close": CLOSE, "drop_oldest": DROP_OLDEST, "la
 
 
 cdef class Limits:
-    """The sizes, counts and times of a `WebSocketPolicy`."""
+    """The sizes, counts and times of a `WebSocketPolicy`; *names* are what the user calls its fields, if otherwise."""
 
-    def __init__(self, policy not None):
+    def __init__(self, policy not None, dict names=None):
+        cdef dict named = {} if names is None else names
+        cdef object text = "max_message_size" if policy.max_text_message_size is None else "max_text_message_size"
+        cdef object binary = "max_message_size" if policy.max_binary_message_size is None else "max_binary_message_size"
         self.policy = policy
         self.text = _number(policy.text_limit())
         self.binary = _number(policy.binary_limit())
         self.frame = _number(policy.max_frame_size)
         self.fragments = _number(policy.max_fragments)
-        self.options = ("max_message_size" if policy.max_text_message_size is None else "max_text_message_size",
-                        "max_message_size" if policy.max_binary_message_size is None else "max_binary_message_size")
+        self.options = (
+            named.get(text, text), named.get(binary, binary),
+            f"{named.get('ping_interval', 'ping_interval')} + {named.get('ping_timeout', 'ping_timeout')}",
+        )
         self.queue_messages = _number(policy.max_queue[0])
         self.queue_bytes = _number(policy.max_queue[1])
         self.high_water = policy.write_high_water

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import logging
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import quote
 
 from firefly_ws._core.protocol import Protocol as Connected
@@ -132,7 +132,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 check(request, ("*",))
                 self._ask(request)
         except BadRequest as error:
-            self._refuse(error.response, error.message)
+            self._refuse(error.response, error.why)
         except Refused as refusal:
             self._refuse(refusal.response, refusal.reason)
 
@@ -267,6 +267,16 @@ class WebSocketProtocol(asyncio.Protocol):
         self._state.connections.discard(self)
 
 
+class _Options(ApplicationOptions):
+    """Errors name what a user of uvicorn can set."""
+
+    _names: ClassVar = {
+        "max_message_size": "--ws-max-size",
+        "ping_interval": "--ws-ping-interval",
+        "ping_timeout": "--ws-ping-timeout",
+    }
+
+
 _made: weakref.WeakKeyDictionary[Any, Settings] = weakref.WeakKeyDictionary()
 
 
@@ -301,5 +311,5 @@ def _settings_of(config: UvicornConfig) -> Settings:
             except (TypeError, ValueError) as error:
                 raise type(error)(f"uvicorn's {theirs} cannot hold: {error}") from None
         defaults = ConnectionDefaults(policy, ["permessage-deflate"] if deflate else [])
-        settings = _made[config] = ApplicationOptions(defaults).current()
+        settings = _made[config] = _Options(defaults).current()
     return settings

@@ -41,6 +41,7 @@ from support import (
 import firefly_ws
 from firefly_ws import ConnectionClosedError, ConnectionClosedOK, HandshakeError, http_client
 from firefly_ws.asgi import WebSocketProtocol
+from firefly_ws.farewell import _seldom
 
 
 class Served:
@@ -206,11 +207,20 @@ async def test_limits_are_those_of_uvicorns_options() -> None:
             connection.send("x" * 1001)
             with pytest.raises(ConnectionClosedError) as closed:
                 await soon(connection.receive())
-            assert closed.value.received.code == 1009
+            what = "a message of at least 1001 bytes exceeds --ws-max-size=1000; raise it with --ws-max-size"
+            assert closed.value.received == (1009, what)
         async with raw_client(served.port) as peer:
             peer.send(upgrade("/echo"))
             await peer.head()
             assert (await peer.frame())[0] == 0x80 | PING
+    async with uvicorn_of(app, ws_ping_interval=0.01, ws_ping_timeout=0.02) as served:
+        _seldom._last.clear()
+        with logged("firefly_ws.connection") as records:
+            async with raw_client(served.port) as peer:
+                peer.send(upgrade("/echo"))
+                await peer.head()
+                await eventually(lambda: records)
+    assert "more than --ws-ping-interval + --ws-ping-timeout = 0.03 s" in records[0].getMessage()
 
 
 async def test_reading_pauses_while_the_application_does_not_receive_and_sending_while_the_client_does_not() -> None:
