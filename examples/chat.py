@@ -5,16 +5,18 @@
 
 import sys
 from collections import defaultdict
+from contextlib import suppress
 
-from firefly_ws import http_server
+from firefly_ws import ConnectionClosed, http_server
 
 rooms = defaultdict(set)
 
 
 def say(connection, text):
     for member in rooms[connection.path_params["name"]]:
-        if member is not connection and member.is_open:
-            member.send_text(text)
+        if member is not connection:
+            with suppress(ConnectionClosed):  # it is leaving, or was too slow and has just been sent away
+                member.send_text(text)
 
 
 def name_of(connection):
@@ -44,6 +46,7 @@ server = (
     http_server()
     .websocket("/room/{name}")
     .max_message_size(4096)
+    .slow_consumer("close")
     .on_open(on_open)
     .on_text(on_text)
     .on_close(on_close)

@@ -5,8 +5,9 @@
 """
 
 import sys
+from contextlib import suppress
 
-from firefly_ws import Response, http_server
+from firefly_ws import ConnectionClosed, Response, http_server
 
 PAGE = """<!doctype html>
 <title>Wall</title>
@@ -30,7 +31,8 @@ windows = set()
 def write(text):
     wall.append(text)
     for window in windows:
-        window.send(text)
+        with suppress(ConnectionClosed):  # it is closing, or was too slow and has just been sent away
+            window.send(text)
 
 
 async def post(request):
@@ -44,6 +46,7 @@ server = (
     .get("/wall", lambda request: {"wall": wall})
     .post("/wall", post, max_body_size=1000)
     .websocket("/wall")
+    .slow_consumer("close")
     .on_open(windows.add)
     .on_text(lambda text, window: write(text))
     .on_close(lambda window, reason: windows.discard(window))

@@ -5,15 +5,17 @@ here goes to all, ``@ada your order is ready`` to one; Ctrl-D closes with "shutt
 """
 
 import sys
+from contextlib import suppress
 
-from firefly_ws import CloseCode, http_server
+from firefly_ws import CloseCode, ConnectionClosed, http_server
 
 present = {}
 
 
 def tell_all(text):
     for connection in present.values():
-        connection.send_text(text)
+        with suppress(ConnectionClosed):  # it is leaving, or was too slow and has just been sent away
+            connection.send_text(text)
 
 
 def on_open(connection):
@@ -30,7 +32,15 @@ def on_close(connection, reason):
 
 
 port = int(sys.argv[1]) if len(sys.argv) > 1 else 8090
-server = http_server().websocket("/news").on_open(on_open).on_close(on_close).discard().listen("127.0.0.1", port)
+server = (
+    http_server()
+    .websocket("/news")
+    .slow_consumer("close")
+    .on_open(on_open)
+    .on_close(on_close)
+    .discard()
+    .listen("127.0.0.1", port)
+)
 print(f"news at ws://127.0.0.1:{server.port}/news, Ctrl-D ends it", flush=True)
 
 # The connections live on the library's thread, and this is another one.

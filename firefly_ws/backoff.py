@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
 from typing import Any, Final
 
+from .callables import check_callable
 from .errors import ConnectionClosed, HandshakeError, ProxyError, WebSocketConnectionException
 
 __all__ = ["Backoff", "Reconnect", "is_worth_retrying"]
@@ -62,9 +63,9 @@ class Reconnect:
         _check_number("factor", self.factor, 1.0)
         if self.max_tries is not None and (type(self.max_tries) is not int or self.max_tries < 1):
             raise ValueError(f"max_tries={self.max_tries!r} must be an int, at least 1, or None")
-        for name, callback in (("retry_if", self.retry_if), ("before_try", self.before_try)):
-            if not callable(callback) and not (callback is None and name == "before_try"):
-                raise TypeError(f"{name}={callback!r} must be callable")
+        check_callable(f"retry_if={self.retry_if!r}", self.retry_if, "error", plain=True)
+        if self.before_try is not None:
+            check_callable(f"before_try={self.before_try!r}", self.before_try, "builder")
 
 
 def _check_number(name: str, value: object, least: float, why: str = "") -> None:

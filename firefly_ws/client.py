@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._core.delivery import Callbacks
 from .backoff import Backoff
 from .connection import WebSocketConnection
 from .dial import Target, dial
-from .errors import ConnectionClosed
+from .errors import is_of_the_end
 from .per_loop import Runtime, runtime_of
 from .settled import settled
 from .url import WebSocketURL
@@ -63,6 +63,14 @@ class Connecting:
 
     def __repr__(self) -> str:
         return f"<connecting to {self._url}{', ended' if self._task.done() else ''}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if hasattr(WebSocketConnection, name):
+                text += "; the connection has, which is what awaiting this gives: connection = await builder.connect()"
+            raise AttributeError(text, name=name, obj=self)
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -268,7 +276,7 @@ class _First:
             self.ended.cancel()
             raise
         except Exception as error:
-            if isinstance(error, ConnectionClosed) and not connection.is_open:
+            if not connection.is_open and is_of_the_end(error):
                 _log.debug("%r: a callback met the end of the connection: %s", connection, error)
                 self._return()
                 return

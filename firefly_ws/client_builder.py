@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from . import proxy as _proxy
 from . import url as _url
 from .backoff import Backoff, Reconnect
+from .callables import check_callable
 from .capabilities import Capability, WebSocketCapability, WebSocketExtensionsCapability
 from .client import Again, Callback, Connecting, forever, keep_open, open_once, open_with
 from .config import HttpConfig, check, check_config, check_context, check_port
@@ -126,6 +127,8 @@ class HttpClient(ConnectionDefaults, _Way):
         if not host or set(host) & set("/?#@\\"):
             shown = _url.without_user(f"//{host}")[2:]
             raise ValueError(f"{shown!r} is no host name; give a URL alone, or host, port and path")
+        if host.count(":") == 1:  # an IPv6 address has two at least
+            raise ValueError(f"{host!r} is no host name; a URL begins with ws:// or wss://, as '{scheme}://{host}'")
         name = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return WebSocketClient(self, _url.parse(f"{scheme}://{name}{'' if port is None else f':{port}'}{path}"))
 
@@ -325,8 +328,7 @@ class WebSocketClient(ConnectionOptions, _Way):
         a Close of ours. What is returned then ends, with the last connection, once we have closed it; a callback
         that still runs when its connection is lost is cancelled, and one that raises ends it all with its error.
         """
-        if not callable(callback):
-            raise TypeError(f"connect_async({callback!r}): a callback must be callable")
+        check_callable(f"connect_async({callback!r})", callback, "connection")
         target = self._begin(sock)
         if self._reconnect is None:
             return self._connect(lambda: open_with(target, callback), sock)

@@ -293,7 +293,7 @@ def _said(error: Exception) -> str:
 
 
 def _name(wanted: Any) -> str:
-    return wanted.__qualname__ if isinstance(wanted, type) else str(wanted)
+    return wanted.__qualname__ if isinstance(wanted, type) else repr(wanted)
 
 
 def _text(frame: Frame) -> str | bytes:

@@ -217,7 +217,10 @@ def _tls_failed(what: str, host: str, error: Exception, option: str) -> WebSocke
             f"{what}: the certificate is not valid for {host}: {error.verify_message}; "
             f"to trust another authority pass {option}"
         )
-    return WebSocketConnectionException(f"{what}: TLS failed: {str(error) or 'the server ended the connection'}")
+    text = str(error) or "the server ended the connection"
+    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+        text += "; what answered was no TLS: is it a server for ws://?"
+    return WebSocketConnectionException(f"{what}: TLS failed: {text}")
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, what: str) -> socket.socket:

@@ -143,6 +143,13 @@ class ConnectionClosedError(ConnectionClosed):
     """Ended with any other code, or without a Close frame."""
 
 
+def is_of_the_end(error: BaseException | None) -> bool:
+    """Whether *error* is a `ConnectionClosed`, or a group of nothing else, as a ``TaskGroup`` makes of several."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(ConnectionClosed)[1] is None
+    return isinstance(error, ConnectionClosed)
+
+
 class ProtocolError(WebSocketException):
     """The peer broke a rule; ``code`` is the close code it is told (RFC 6455 §7.4.1)."""
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from .callables import check_callable
 from .http.answers import prefers
 from .http.request import Request
 from .http.response import Response
@@ -37,8 +38,7 @@ def check_table(checks: object) -> dict[str, Callable[[], Any]]:
         raise TypeError(f"checks={checks!r} must be a mapping of names to callables, or callables that have names")
     table: dict[str, Callable[[], Any]] = {}
     for name, check in pairs:
-        if not callable(check):
-            raise TypeError(f"checks: {check!r} must be callable")
+        check_callable(f"checks: {check!r}", check)
         if not isinstance(name, str) or not name:
             raise TypeError(f"checks: {check!r} has no name; give a mapping, {{'database': …}}")
         if name in table:

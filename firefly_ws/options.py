@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
+from .callables import check_callable
 from .converters import Converter, Converters, check_converters, default_converters
 from .extensions.base import Extension
 from .extensions.registry import resolve
@@ -46,7 +47,7 @@ class ConnectionOptions(PolicySetters):
 
     Every callback is a plain function or an ``async def``; what it returns is awaited
     if it can be. Setting the same callback twice raises ``ValueError``, a callback
-    that cannot be called ``TypeError``.
+    that cannot be called with its arguments ``TypeError``.
     """
 
     def __init__(self, defaults: ConnectionDefaults) -> None:
@@ -75,9 +76,8 @@ class ConnectionOptions(PolicySetters):
         self._settings = None
         return self
 
-    def _callback(self, slot: str, name: str, callback: object) -> Self:
-        if not callable(callback):
-            raise TypeError(f"{name}({callback!r}): a callback must be callable, not {type(callback).__name__}")
+    def _callback(self, slot: str, name: str, callback: Any) -> Self:
+        check_callable(f"{name}({callback!r})", callback, *_ARGUMENTS[slot])
         if slot in self._callbacks:
             raise ValueError(f"{name}() is set already, to {self._callbacks[slot]!r}; it is set once a builder")
         if {slot, *self._callbacks} >= _MESSAGE_SLOTS:
@@ -307,6 +307,11 @@ class ConnectionOptions(PolicySetters):
     _seen = -1
 
 
+_ARGUMENTS = {
+    "accept": ("connection",), "message": ("message", "connection"), "text": ("text", "connection"),
+    "binary": ("data", "connection"), "frame": ("frame", "connection"), "ping": ("payload", "connection"),
+    "pong": ("payload", "connection"), "close": ("connection", "reason"), "error": ("connection", "error"),
+}  # fmt: skip
 _MESSAGE_SLOTS = frozenset({"message", "text", "binary"})
 _NOT_RAW = frozenset({"text", "binary", "ping", "pong"})
 _WATER = ("write_high_water", "write_low_water")

@@ -145,7 +145,7 @@ def _check(name: str, value: object, kinds: tuple[type, ...], least: int, unit: 
         return
     allowed = f"at least {least}{' ' + unit if unit else ''}{', or None for no limit' if optional else ''}"
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise TypeError(f"{name}={value!r} must be a number, {allowed}")
+        raise TypeError(f"{name}={value!r} must be {'a number' if float in kinds else 'an int'}, {allowed}")
     if not value >= least:  # type: ignore[operator]  # NaN fails here too
         raise ValueError(f"{name}={value!r} must be {allowed}")
 

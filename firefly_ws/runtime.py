@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeVar, overload
 
 from .background import BackgroundLoop, background, new_event_loop, stop_background
 from .blocking import watch_blocking
+from .errors import is_of_the_end
 from .handle import Handle
 from .per_loop import CALLBACK_GRACE, Closable, Mailbox, Runtime, current_loop, runtime_of
 from .signals import EndingSignals, ThirdSignal
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("firefly_ws")
 
 # Seconds. What main waits for has ended by then; this is the time to notice it and return, before it is cancelled.
 MAIN_GRACE: Final = 0.1
@@ -65,8 +69,8 @@ def run(main: Callable[[], Any], *, debug: bool | None = None, slow_callback: fl
 
     Returns the result of ``main``. If ``main`` raises, or nobody awaited a bind error, everything is closed (1001)
     and the exception propagates. At SIGINT or SIGTERM everything is closed (1001), then ``main`` is cancelled if it
-    is still running, and ``run`` returns ``None`` for it; a second signal aborts. Handlers the program has set itself
-    are not replaced.
+    is still running, and ``run`` returns ``None`` for it, as it does where what has been closed leaves ``main`` as
+    `ConnectionClosed`; a second signal aborts. Handlers the program has set itself are not replaced.
 
     Raises ``RuntimeError`` when a loop is already running in this thread, ``TypeError`` when ``main`` is no function,
     ``ValueError`` for a ``slow_callback`` that is no time.
@@ -146,12 +150,19 @@ class _Life:
                 await asyncio.wait({task}, timeout=CALLBACK_GRACE)
         # What main began while it was being cancelled.
         await self._runtime.close_all()
-        asked = self._first.done()
-        if asked and (error := self._first.exception()) is not None and not (task.done() and _failed(task)):
+        if not self._first.done():
+            return task.result
+        failed = task.done() and _failed(task)
+        if failed and is_of_the_end(task.exception()):
+            # It was waiting on a connection that has been closed because the end was asked for.
+            logger.debug("main met the end of a connection: %s", task.exception())
+            failed = False
+        error = self._first.exception()
+        if error is not None and not failed:
             return functools.partial(_raise, error)
-        if asked and (not task.done() or task.cancelled()):
-            return _nothing
-        return task.result
+        if failed or (task.done() and not task.cancelled() and not _failed(task)):
+            return task.result
+        return _nothing
 
     async def _call(self, main: Callable[[], Any]) -> Any:
         try:

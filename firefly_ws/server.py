@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl as _ssl
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -60,6 +61,7 @@ class Server:
         self._app = app
         self._loop = loop
         self._runtime = runtime_of(loop)
+        self._thread = threading.get_ident()
         self._steps = Steps(loop)
         self._turn: Turn = turn_of(loop)
         self._what = what
@@ -229,6 +231,7 @@ class Server:
         came meanwhile. An HTTP connection without a request is nothing to wait for. May be called again. Raises
         ``ValueError`` for a negative timeout.
         """
+        self._check_thread("drain")
         check_patience("timeout", timeout)
         self._ending.begin()
         return self._runtime.hold(self._loop.create_task(self._ending.drained(timeout)), bounded=True)
@@ -246,8 +249,15 @@ class Server:
         What it returns may be awaited and need not be. Raises ``ValueError`` for a code that may not be sent, and for
         a spread longer than the grace.
         """
+        self._check_thread("close")
         self._ending.close(HowToClose.checked(code, reason, grace, spread))
         return asyncio.shield(self._closed)
+
+    def _check_thread(self, doing: str) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                f"{doing}: a server belongs to its loop's thread; from another thread use server.threadsafe"
+            )
 
     async def wait_closed(self) -> None:
         """Return once it has closed and all its connections have ended."""

@@ -8,6 +8,7 @@ import ssl as _ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from .callables import check_callable
 from .codes import CloseReason
 from .config import HttpConfig, check, check_config, check_count, check_origins, check_port, check_seconds, check_size
 from .ending import HowToClose
@@ -36,9 +37,8 @@ __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
 _OF_SERVER: Any = object()
 
 
-def _hook(name: str, callback: Any, before: Any) -> Any:
-    if not callable(callback):
-        raise TypeError(f"{name}({callback!r}): a callback must be callable")
+def _hook(name: str, callback: Any, before: Any, *arguments: str, plain: bool = False) -> Any:
+    check_callable(f"{name}({callback!r})", callback, *arguments, plain=plain)
     if before is not None:
         raise ValueError(f"{name}() is set already, to {before!r}")
     return callback
@@ -77,8 +77,7 @@ class ServerMethods:
         this route's. A handler of GET answers HEAD too. A path may have a websocket and HTTP.
         Raises ``ValueError`` for a method that has a handler there already, or that nobody knows.
         """
-        if not callable(handler):
-            raise TypeError(f"route({path!r}, {handler!r}): a handler must be callable")
+        check_callable(f"route({path!r}, {handler!r})", handler, "request", yields=True)
         if isinstance(methods, str):
             raise TypeError(f"methods={methods!r} must be a list of names, as [{methods!r}]")
         names = tuple(methods)
@@ -184,7 +183,7 @@ class ServerMethods:
         from .asgi.hosting import Mounted
 
         server = self._server
-        _hook("asgi", app, None if server.mounted is None else server.mounted.app)
+        _hook("asgi", app, None if server.mounted is None else server.mounted.app, "scope", "receive", "send")
         check("root_path", root_path, str, "a str")
         if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
             raise ValueError(f"root_path={root_path!r} must begin with '/' and not end with one, or be empty")
@@ -195,7 +194,7 @@ class ServerMethods:
     def on_not_found(self, callback: Callable[[Request], object]) -> Self:
         """Answer requests for which there is no route by ``callback(request)``: with 404, unless it says otherwise."""
         server = self._server
-        server.not_found_hook = _hook("on_not_found", callback, server.not_found_hook)
+        server.not_found_hook = _hook("on_not_found", callback, server.not_found_hook, "request")
         return self
 
     def on_exception(self, callback: Callable[[Request, Exception], object]) -> Self:
@@ -204,7 +203,7 @@ class ServerMethods:
         The exception has been logged. ``None`` leaves the answer to the library.
         """
         server = self._server
-        server.exception_hook = _hook("on_exception", callback, server.exception_hook)
+        server.exception_hook = _hook("on_exception", callback, server.exception_hook, "request", "exception")
         return self
 
     def timeout(self, seconds: float | None) -> Self:
@@ -258,15 +257,20 @@ class ServerMethods:
     def on_upgrade(self, callback: Callable[[Request], object]) -> Self:
         """Ask ``callback(request)`` before each upgrade: ``None`` accepts, a `Response` refuses. May be async."""
         server = self._server
-        server.upgrade_hook = _hook("on_upgrade", callback, server.upgrade_hook)
+        server.upgrade_hook = _hook("on_upgrade", callback, server.upgrade_hook, "request")
         return self
 
     def secure(
         self, certificate: str | os.PathLike[str] | _ssl.SSLContext, key: str | os.PathLike[str] | None = None
     ) -> Self:
-        """TLS, from a certificate chain and its key in PEM files, or from an `ssl.SSLContext`."""
+        """TLS, from a certificate chain and its key in PEM files, or from an `ssl.SSLContext` for servers."""
         if isinstance(certificate, _ssl.SSLContext):
             context = certificate
+            if context.protocol == _ssl.PROTOCOL_TLS_CLIENT:
+                raise ValueError(
+                    f"secure({context!r}) is a context for clients, as ssl.create_default_context() makes them; "
+                    "a server's is made by ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and has a certificate"
+                )
         else:
             check("certificate", certificate, (str, bytes, os.PathLike), "a path or an ssl.SSLContext")
             check("key", key, (str, bytes, os.PathLike, type(None)), "a path or None")
@@ -305,6 +309,8 @@ class ServerMethods:
         if isinstance(backlog, bool) or not isinstance(backlog, int) or backlog < 1:
             raise ValueError(f"backlog={backlog!r} must be an int, at least 1")
         check("host", host, (str, type(None)), "a str or None")
+        if host is not None and host.count(":") == 1:  # an IPv6 address has two at least
+            raise ValueError(f"host={host!r} must be a host alone; the port comes behind it: listen('127.0.0.1', 8080)")
         sockets = () if sock is None else (sock,) if isinstance(sock, socket.socket) else sock
         check("sock", sockets, (list, tuple), "a socket or None, or several sockets")
         check("path", path, (str, bytes, os.PathLike, type(None)), "a path or None")
@@ -403,6 +409,15 @@ class HttpServer(ConnectionDefaults, ServerMethods):
             if place.websocket is not None:
                 place.websocket.current()
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if not name.startswith("_") and hasattr(WebSocketRoute, name):
+                raise AttributeError(
+                    f"{name}() is a route's: http_server().websocket(path).{name}(...)", name=name, obj=self
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
     def origins(self, *allowed: str) -> Self:
         """The origins that browsers may connect from, as ``"https://example.com"``; ``"*"`` allows all.
 
@@ -454,20 +469,14 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
         It returns offers, or names of them; ``[]`` for none; ``None`` leaves it to the library.
         Only extensions of the route (`extensions`) can be agreed on.
         """
-        if not callable(callback):
-            raise TypeError(f"on_extension_select({callback!r}): a callback must be callable")
-        if self.extension_hook is not None:
-            raise ValueError(f"on_extension_select() is set already, to {self.extension_hook!r}")
-        self.extension_hook = callback
+        before = self.extension_hook
+        self.extension_hook = _hook("on_extension_select", callback, before, "offered", "request", plain=True)
         return self
 
     def on_sub_protocol_select(self, callback: Callable[[tuple[str, ...], Request], str | None]) -> Self:
         """Have ``callback(offered, request)`` choose: one of those offered, or ``None`` for none."""
-        if not callable(callback):
-            raise TypeError(f"on_sub_protocol_select({callback!r}): a callback must be callable")
-        if self.sub_protocol_hook is not None:
-            raise ValueError(f"on_sub_protocol_select() is set already, to {self.sub_protocol_hook!r}")
-        self.sub_protocol_hook = callback
+        before = self.sub_protocol_hook
+        self.sub_protocol_hook = _hook("on_sub_protocol_select", callback, before, "offered", "request", plain=True)
         return self
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .callables import check_callable
+
 if TYPE_CHECKING:
     from .codes import CloseReason
     from .connection import WebSocketConnection
@@ -40,16 +42,19 @@ def callbacks_of(service: Any) -> dict[str, Callable[..., object]]:
     if isinstance(service, type):
         raise TypeError(f"service({service.__name__}): give an object, {service.__name__}(), not its class")
     found: dict[str, Callable[..., object]] = {}
-    for name, slots in _SLOTS.items():
+    for name, (slots, arguments) in _SLOTS.items():
         method = getattr(service, name, None)
         if method is None or getattr(type(service), name, None) is getattr(WebSocketService, name):
             continue
-        if not callable(method):
-            raise TypeError(f"service({service!r}): its {name}={method!r} must be a method")
+        check_callable(f"service({service!r}): its {name}={method!r}", method, *arguments)
         found.update(dict.fromkeys(slots, method))
     if "text" not in found:
         raise TypeError(f"service({service!r}): it must have a method received(message, connection)")
     return found
 
 
-_SLOTS = {"connected": ("accept",), "received": ("text", "binary"), "disconnected": ("close",)}
+_SLOTS = {
+    "connected": (("accept",), ("connection",)),
+    "received": (("text", "binary"), ("message", "connection")),
+    "disconnected": (("close",), ("connection", "reason")),
+}

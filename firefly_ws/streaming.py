@@ -81,6 +81,10 @@ async def _send_async(stream: Stream, pieces: AsyncIterable[Piece]) -> None:
         await ready
 
 
+# What Python calls a coroutine that was never awaited.
+_send.__qualname__ = _send_async.__qualname__ = "WebSocketConnection.send_stream"
+
+
 def _parts(piece: Any) -> Iterator[Any]:
     """*piece*, or where it is large what it can be cut into."""
     if isinstance(piece, str):

@@ -127,6 +127,7 @@ cdef class Closing(Sender):
 
     def wait_closed(self):
         """Resolves to the final `CloseReason` at the end of TCP."""
+        self.check_thread("wait_closed")
         if self.closed is None:
             self.closed = Wait(self.loop)
             if self.lost:

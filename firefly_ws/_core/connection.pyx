@@ -25,7 +25,7 @@ import asyncio
 import logging
 
 from ..codes import CloseCode, CloseReason, ConnectionState
-from ..errors import ConnectionClosed
+from ..errors import is_of_the_end
 from .frames import close_payload
 
 cdef extern from "Python.h":
@@ -172,7 +172,7 @@ cdef class Connection(Explained):
         """A callback raised: the connection ends with 1011, and the peer is not told why."""
         if isinstance(error, asyncio.CancelledError):
             return 0
-        if isinstance(error, ConnectionClosed) and self._state != OPEN:
+        if self._state != OPEN and is_of_the_end(error):
             _log.debug("%r: a callback met the end of the connection: %s", self, error)
             return 0
         self._failures += 1

@@ -26,6 +26,9 @@ cdef extern from "Python.h":
 cdef enum:
     DEFAULT_HIGH = 65536
 
+# Here, because `Transport.__del__` is also called when the interpreter has taken the names of this module away.
+cdef object _warn = warnings.warn
+
 
 cdef class Newcomer:
     """A protocol that stands at the beginning of a connection, without the calls of Python."""
@@ -62,7 +65,7 @@ cdef class Transport(Watched):
 
     def __del__(self):
         if self.fd >= 0 and not self.ending:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
 
     def __repr__(self):
         how = "closed" if self.fd < 0 else "closing" if self.closing else "open"

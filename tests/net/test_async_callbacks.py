@@ -11,6 +11,7 @@ import anyio.lowlevel
 import httpx
 from judge import CLOSE, PONG
 from peers import LIMIT, close, eventually, ping, text
+from support import logged
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -328,3 +329,24 @@ async def test_an_object_with_an_async_call_may_be_a_callback(plain: Any) -> Non
     peer = await plain.serve(plain.route().on_text(Callback()))
     peer.write(text("a"))
     assert await peer.texts(1) == ["a"]
+
+
+async def test_a_task_group_that_met_the_end_of_its_connection_is_no_error(net: Any) -> None:
+    ended: list[str] = []
+
+    async def handler(conn: Any) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(60))
+                async for _ in conn:
+                    raise AssertionError
+        finally:
+            ended.append("")
+
+    with logged() as records:
+        peer = await net.serve(net.route().handler(handler).on_error(lambda conn, error: ended.append(repr(error))))
+        peer.writer.transport.abort()
+        await eventually(lambda: ended)
+        await asyncio.sleep(0.01)
+    assert not [record for record in records if record.exc_info]
+    assert not [one for one in ended if "Group" in one]

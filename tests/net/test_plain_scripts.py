@@ -394,3 +394,45 @@ def test_a_bind_error_that_is_caught_does_not_end_the_run(start: Start, taken: i
         say(run(main) == __import__("errno").EADDRINUSE)
     """)
     assert script.end() == (0, ["True"], "")
+
+
+def test_a_signal_that_closes_what_main_is_receiving_from_ends_a_run_without_an_error(start: Start) -> None:
+    script = start("""
+        async def main():
+            server = await echo_server().listen("127.0.0.1", 0)
+            async with http_client().ws("127.0.0.1", server.port).connect() as connection:
+                say("ready")
+                await connection.receive()
+        say(run(main))
+    """)
+    script.until("ready")
+    script.signal(signal.SIGINT)
+    assert script.end() == (0, ["ready", "None"], "")
+
+
+def test_a_signal_does_not_hide_another_error_of_main(start: Start) -> None:
+    script = start("""
+        async def main():
+            server = await echo_server().listen("127.0.0.1", 0)
+            say("ready")
+            await server.wait_closed()
+            raise ValueError("mine")
+        run(main)
+    """)
+    script.until("ready")
+    script.signal(signal.SIGINT)
+    code, said, errors = script.end()
+    assert (code, said) == (1, ["ready"])
+    assert errors.rstrip().endswith("ValueError: mine")
+
+
+def test_a_loop_that_is_left_with_a_connection_open_says_nothing_at_the_end_of_the_interpreter(start: Start) -> None:
+    script = start("""
+        async def main():
+            server = await echo_server().listen("127.0.0.1", 0)
+            await http_client().ws("127.0.0.1", server.port).connect()
+        asyncio.run(main())
+    """)
+    code, _, errors = script.end()
+    assert code == 0
+    assert "excepthook" not in errors

@@ -28,6 +28,8 @@ CALLS = {
     "pong": lambda conn: conn.pong(), "flush": lambda conn: conn.flush(), "close": lambda conn: conn.close(),
     "terminate": lambda conn: conn.terminate(), "drop": lambda conn: conn.drop(),
     "pause_reading": lambda conn: conn.pause_reading(), "resume_reading": lambda conn: conn.resume_reading(),
+    "wait_closed": lambda conn: conn.wait_closed(), "Server.close": lambda conn: conn.server.close(),
+    "Server.drain": lambda conn: conn.server.drain(),
 }
 
 
@@ -37,6 +39,7 @@ async def test_a_call_from_another_thread_raises_and_names_threadsafe(plain: Any
     with pytest.raises(RuntimeError, match="threadsafe"):
         await asyncio.to_thread(call, connection)
     assert connection.is_open
+    assert connection.server.is_listening
 
 
 async def test_it_raises_behind_the_end_too(plain: Any) -> None:

@@ -179,9 +179,9 @@ def test_a_connection_that_lasted_begins_the_delay_anew_and_a_short_one_does_not
         ({"factor": 0.5}, ValueError, "factor=0.5 must be at least 1"),
         ({"max_tries": 0}, ValueError, "max_tries=0 must be an int, at least 1, or None"),
         ({"max_tries": 1.5}, ValueError, "max_tries=1.5 must be an int"),
-        ({"retry_if": 5}, TypeError, "retry_if=5 must be callable"),
-        ({"retry_if": None}, TypeError, "retry_if=None must be callable"),
-        ({"before_try": 5}, TypeError, "before_try=5 must be callable"),
+        ({"retry_if": 5}, TypeError, "retry_if=5: a callback must be callable"),
+        ({"retry_if": None}, TypeError, "retry_if=None: a callback must be callable"),
+        ({"before_try": 5}, TypeError, "before_try=5: a callback must be callable"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(options: dict[str, Any], kind: type[Exception], said: str) -> None:

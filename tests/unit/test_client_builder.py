@@ -65,7 +65,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("a path", lambda: client().unix(5), TypeError, "path=5 must be a path"),  # type: ignore[arg-type]
     ("an empty path", lambda: client().unix(""), ValueError, "unix(''): the path is empty"),
     ("a delay", lambda: client().reconnect(base_delay=-1), ValueError, "base_delay=-1 must be at least 0"),
-    ("a hook", lambda: client().reconnect(before_try=5), TypeError, "before_try=5 must be callable"),  # type: ignore[arg-type]
+    ("a hook", lambda: client().reconnect(before_try=5), TypeError, "before_try=5: a callback must be callable"),  # type: ignore[arg-type]
     ("two cookies", lambda: client().header("cookie", "a").header("Cookie", "b"), ValueError, "Cookie is set already"),
     ("cookies twice", lambda: client().header("cookie", "a").cookies({"b": "c"}), ValueError, "has set it already"),
     ("an Origin twice", lambda: client().origin("a").header("Origin", "b"), ValueError, ".origin('a') has set it"),

@@ -124,6 +124,15 @@ def test_ping_timeout_and_overflow_have_their_numbers() -> None:
     assert "max_write_buffer=16" in str(overflow)
 
 
+def test_a_group_of_nothing_but_the_end_is_the_end_too() -> None:
+    ended, other = ConnectionClosed(CloseReason(1000, "")), ValueError()
+    assert errors.is_of_the_end(ended)
+    assert errors.is_of_the_end(ExceptionGroup("x", [ended, ExceptionGroup("y", [ended])]))
+    assert not errors.is_of_the_end(ExceptionGroup("x", [ended, other]))
+    assert not errors.is_of_the_end(other)
+    assert not errors.is_of_the_end(None)
+
+
 def test_a_deserialize_error_has_the_frame() -> None:
     frame = BinaryFrame(b"x")
     assert DeserializeError("does not fit", frame).frame is frame

@@ -87,7 +87,7 @@ def test_bad_checks_are_refused_where_they_are_given() -> None:
     for checks, error, words in (
         (5, TypeError, "checks=5 must be"),
         ("ab", TypeError, "checks='ab' must be"),
-        ([5], TypeError, "5 must be callable"),
+        ([5], TypeError, "5: a callback must be callable"),
         ({"": named}, TypeError, "has no name"),
         ([named, named], ValueError, "two are called 'named'"),
     ):

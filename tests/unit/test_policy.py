@@ -65,7 +65,7 @@ def test_every_field_is_checked_by_one_of_the_rules() -> None:
 @for_each("name", sorted(POLICY_FIELDS - OTHERS))
 @for_each("value", ["10", b"10", [10], (1,), True, object(), 1j])
 def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(TypeError, match=f"^{name}=.* must be a number, at least [01]"):
+    with pytest.raises(TypeError, match=f"^{name}=.* must be an? (number|int), at least [01]"):
         WebSocketPolicy(**{name: value})  # type: ignore[arg-type]
 
 

@@ -62,8 +62,8 @@ class NoMethod(Bare):
         (WebSocketService(), r"it must have a method received\(message, connection\)"),
         (SimpleNamespace(received=None), r"it must have a method received\(message, connection\)"),
         (None, r"it must have a method received\(message, connection\)"),
-        (NoMethod(), "its connected=5 must be a method"),
-        (SimpleNamespace(received=5), "its received=5 must be a method"),
+        (NoMethod(), "its connected=5: a callback must be callable"),
+        (SimpleNamespace(received=5), "its received=5: a callback must be callable"),
     ],
 )
 def test_what_is_no_service_is_refused(options: ConnectionOptions, service: Any, match: str) -> None:
