@@ -338,7 +338,7 @@ cdef class Arrival(Newcomer):
         cdef Limits limits = settings.limits
         cdef Transport ours
         if extensions:
-            deflate, chain = coding(extensions, False, limits.policy.compression_threshold)
+            deflate, chain = coding(extensions, False, limits.policy)
         connection.prepare(limits, settings.callbacks, lobby.steps, lobby.turn, False, deflate, chain)
         connection._owner = lobby.server
         connection.request = request

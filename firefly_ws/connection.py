@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._core.chain import Chain
-from ._core.deflate import Deflate
+from ._core.deflate import BoundedDeflate, Deflate
 from ._core.delivery import Callbacks
 from ._core.limits import Limits
 from ._core.outbox import Turn
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .handshake import Agreement
     from .http.head import ResponseInfo
     from .http.request import Request
+    from .policy import WebSocketPolicy
     from .threads import ThreadSafeConnection
 
 __all__ = ["WebSocketConnection"]
@@ -78,7 +79,7 @@ class WebSocketConnection(Receiving):
     ) -> None:
         deflate = chain = None
         if agreement.extensions:
-            deflate, chain = coding(agreement.extensions, is_client, limits.policy.compression_threshold)
+            deflate, chain = coding(agreement.extensions, is_client, limits.policy)
         super().__init__(limits, callbacks, steps, turn, is_client, deflate, chain)
         sub_protocol, agreed = agreement.sub_protocol, agreement.extensions
         self._begin_with(owner, sub_protocol, agreed, request, is_secure, url, response, addresses)
@@ -279,16 +280,21 @@ class WebSocketConnection(Receiving):
 
 
 def coding(
-    extensions: tuple[AgreedExtension, ...], is_client: bool, threshold: int | None
+    extensions: tuple[AgreedExtension, ...], is_client: bool, policy: WebSocketPolicy
 ) -> tuple[Deflate | None, Chain | None]:
     """What the core does with frames: permessage-deflate by itself, anything else as a chain."""
+    threshold, ratio = policy.compression_threshold, policy.max_inflate_ratio
     links = [
         (str(extension), extension.rsv, codec)
         for extension in extensions
         if (codec := extension.codec(is_client, threshold)) is not None
     ]
-    if len(links) == 1 and type(links[0][2]) is Deflate:
-        return links[0][2], None
+    if ratio is not None:
+        links = [(name, rsv, one.bounded(ratio) if isinstance(one, Deflate) else one) for name, rsv, one in links]
+    if len(links) == 1:
+        only = links[0][2]
+        if isinstance(only, Deflate) and type(only) in (Deflate, BoundedDeflate):
+            return only, None
     return None, Chain(links) if links else None
 
 

@@ -9,6 +9,7 @@ WebSocketException
  │  └ ConnectionClosedError                      with anything else
  ├ ProtocolError                                 the peer broke a rule; has the close code
  │  ├ FrameTooBig, MessageTooBig                 1009
+ │  ├ InflatesTooMuch                            1009
  │  ├ RateExceeded                               1008
  │  └ InvalidPayload                             1007
  ├ PingTimeout                                   the peer was silent for too long, and did not answer a Ping
@@ -35,6 +36,7 @@ __all__ = [
     "DeserializeError",
     "FrameTooBig",
     "HandshakeError",
+    "InflatesTooMuch",
     "InvalidPayload",
     "MessageTooBig",
     "PingTimeout",
@@ -194,6 +196,25 @@ class MessageTooBig(_TooBig):
 
     def __init__(self, size: int, limit: int, option: str = "max_message_size") -> None:
         super().__init__(size, limit, "a message", option)
+
+
+class InflatesTooMuch(ProtocolError):
+    """A message that becomes too much by inflating: ``size`` bytes, and more, of ``compressed``.
+
+    ``limit`` is the most that the one may be of the other, and ``option`` its setter. The close code is that of a
+    message that is too big (RFC 6455 §7.4.1): which of the two limits a bomb meets first is nothing to its sender.
+    """
+
+    def __init__(self, size: int, compressed: int, limit: float, option: str = "max_inflate_ratio") -> None:
+        self.size = size
+        self.compressed = compressed
+        self.limit = limit
+        self.option = option
+        super().__init__(
+            f"{compressed} bytes inflate to {size} and more, beyond {option}={limit:g}; "
+            f"raise it with .{option}(number)",
+            CloseCode.MESSAGE_TOO_BIG,
+        )
 
 
 class RateExceeded(ProtocolError):

@@ -33,6 +33,7 @@ _SIZES = (
 )
 _COUNTS = ("max_fragments", "max_header_count", "max_pending_pings")
 _WATER = ("write_high_water", "write_low_water")
+_RATIOS = ("max_inflate_ratio",)
 _RATES = ("max_message_rate", "max_byte_rate", "rate_burst")
 _CHOICES = {
     "over_rate": ("close", "pause"),
@@ -58,6 +59,8 @@ class WebSocketPolicy:
     """One frame as on the wire; the message limit holds anyway."""
     max_fragments: int | None = 131072
     """Frames of one message: they are appended to one buffer, so they cost bytes, not objects."""
+    max_inflate_ratio: float | None = None
+    """How many times as long a message may become by inflating, counted from 64 KiB on."""
     open_timeout: float | None = 10.0
     """From the first packet to the upgrade (server), from name look-up to the upgrade (client)."""
     close_timeout: float | None = 10.0
@@ -108,6 +111,8 @@ class WebSocketPolicy:
             _check(name, getattr(self, name), (int,), 0, "bytes", optional=True)
         for name in _COUNTS:
             _check(name, getattr(self, name), (int,), 1, "", optional=True)
+        for name in _RATIOS:
+            _check(name, getattr(self, name), (int, float), 1, "", optional=True)
         for name in _WATER:
             _check(name, getattr(self, name), (int,), 0, "bytes", optional=False)
         for name in _RATES:

@@ -40,6 +40,14 @@ class PolicySetters:
         """Frames of one message."""
         return self._set("max_fragments", number)
 
+    def max_inflate_ratio(self, ratio: float | None) -> Self:
+        """How many times as long as it came a message may become by inflating (a number, at least 1).
+
+        It is looked at behind each 64 KiB that have been inflated: a shorter message may have any. What honest
+        peers send can be compressed 1000 times (zeros, or what their window still holds): there is no limit by default.
+        """
+        return self._set("max_inflate_ratio", ratio)
+
     def open_timeout(self, seconds: float | None) -> Self:
         """Until the upgrade. Of a server, not of a route: the route is not known yet."""
         return self._set("open_timeout", seconds)

@@ -99,7 +99,7 @@ cdef class Backlog:
             self.size -= _size(data)
             self.dropped += 1
             count -= 1
-        seldom("drop_oldest", _INFO, "%r: a slow peer: %d messages for it have been dropped so far",
+        seldom("drop_oldest", _INFO, "%r: a slow peer: messages for it are dropped, %d so far",
                self.sender, self.dropped)
         return 0
 

@@ -23,7 +23,7 @@ Knows a transport only as something with a descriptor and five methods. The stat
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 
-from .delivery cimport CROWDED, DEAD, FULL, PAUSED
+from .delivery cimport CROWDED, DEAD, ENDED, FULL, PAUSED
 from .frames cimport Frame
 from .outbox cimport Outbox
 from .sending cimport CLOSED, CLOSING, CONNECTING, OPEN, Sender
@@ -60,6 +60,10 @@ cdef class Closing(Sender):
             self.begin_end(LOCAL)
             self.forget()
             self.send_close(payload, CloseReason(code, reason))
+        elif self.lost and not self.hold & (ENDED | DEAD):
+            # What has come and was not taken is not wanted any more: nothing keeps the connection.
+            self.forget()
+            self.schedule()
         return self.wait_closed()
 
     close_async = close

@@ -19,6 +19,8 @@ cdef class Deflate:
 
     cdef bytes compress(self, object payload, Py_ssize_t size)
     cdef object own_compressor(self)
+    cdef tuple parameters(self)
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most)
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
     cdef int ended(self) except -1
@@ -30,3 +32,20 @@ cdef class Deflate:
 
 cdef class FrameDeflate(Deflate):
     pass
+
+
+cdef class Gauge:
+    cdef double ratio
+    cdef long long taken          # compressed bytes of the message so far
+    cdef long long made           # what they have become
+
+    cdef int begin(self) except -1
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most)
+
+
+cdef class BoundedDeflate(Deflate):
+    cdef Gauge gauge
+
+
+cdef class BoundedFrameDeflate(FrameDeflate):
+    cdef Gauge gauge

@@ -12,10 +12,11 @@ import zlib
 
 from .frames cimport Frame, wire_frame
 
-from ..errors import InvalidPayload, ProtocolError
+from ..errors import InflatesTooMuch, InvalidPayload, ProtocolError
 
 cdef enum:
     SMALL = 1024
+    STRIDE = 65536  # bytes inflated between two looks at the ratio: whoever sends less of anything harms nobody
 
 cdef bytes _TAIL = b"\x00\x00\xff\xff"  # what a sender cuts off and a receiver puts back, §7.2.1
 cdef int _FULL = zlib.Z_FULL_FLUSH
@@ -81,12 +82,16 @@ cdef class Deflate:
         if inflater is None:
             inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits)
         try:
-            out = inflater.decompress(data, limit + 1 if limit >= 0 else 0)
+            out = self.decompress(inflater, data, limit + 1 if limit >= 0 else 0)
             if inflater.eof and inflater.unused_data:
                 out = self._inflate_on(data, out, limit)
         except zlib.error as error:
             raise InvalidPayload(f"a compressed message does not inflate: {error}") from None
         return out
+
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most):
+        """What zlib makes of *data*, *most* bytes of it (0: all)."""
+        return inflater.decompress(data, most)
 
     cdef bytes finish(self, Py_ssize_t limit):
         """The rest of the message, at its end."""
@@ -107,7 +112,7 @@ cdef class Deflate:
         if inflater is None:
             inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits)
         try:
-            out = inflater.decompress(data, most)
+            out = self.decompress(inflater, data, most)
             if inflater.eof:
                 # As in `_inflate_on`.
                 left = inflater.unused_data
@@ -129,9 +134,20 @@ cdef class Deflate:
                 inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=bytes(out[-32768:]))
             # What is behind an end is copied for each of them: of a read of 256 KiB, all of it took 0.7 s.
             piece = data[at:at + SMALL]
-            out += inflater.decompress(piece, limit - len(out) + 1 if limit >= 0 else 0)
+            out += self.decompress(inflater, piece, limit - len(out) + 1 if limit >= 0 else 0)
             at += len(piece) - len(inflater.unused_data)
         return bytes(out)
+
+    cdef tuple parameters(self):
+        return (self.compress_bits, self.decompress_bits, self.compress_takeover, self.decompress_takeover, self.level,
+                self.mem_level, self.threshold, self.compress_if)
+
+    def bounded(self, double ratio):
+        """The same, new, for messages that become at most *ratio* times as long by inflating."""
+        cdef BoundedDeflate made = BoundedDeflate(*self.parameters())
+        made.gauge = Gauge.__new__(Gauge)
+        made.gauge.ratio = ratio
+        return made
 
     # ---- frame by frame: an `ExtensionCodec` -----------------------------------------------------------------------
 
@@ -178,6 +194,13 @@ cdef class FrameDeflate(Deflate):
     on from frame to frame.
     """
 
+    def bounded(self, double ratio):
+        """As `Deflate.bounded`."""
+        cdef BoundedFrameDeflate made = BoundedFrameDeflate(*self.parameters())
+        made.gauge = Gauge.__new__(Gauge)
+        made.gauge.ratio = ratio
+        return made
+
     def encode(self, Frame frame not None):
         """Compress one frame, fragment or not."""
         cdef bytes payload = frame.payload
@@ -191,6 +214,69 @@ cdef class FrameDeflate(Deflate):
         if not frame._first & 0x40:
             return (frame,)
         return (wire_frame(frame._first & ~0x40 | frame.opcode, self.unpack(frame, limit, True)),)
+
+
+cdef class Gauge:
+    """Holds what a message has become by inflating against what it came as.
+
+    It is looked at at the same places of what comes out, however the bytes were read: who is
+    refused must not depend on that.
+    """
+
+    cdef int begin(self) except -1:
+        self.taken = self.made = 0
+        return 0
+
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most):
+        """`Deflate.decompress`; raises `InflatesTooMuch`."""
+        cdef bytes out, left = data
+        cdef list pieces = []
+        cdef Py_ssize_t step
+        while True:
+            step = STRIDE - self.made % STRIDE
+            if 0 < most < step:
+                step = most
+            out = inflater.decompress(left, step)
+            # Behind an end of zlib's stream what is left of the input is elsewhere.
+            self.taken += len(left) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
+            left = inflater.unconsumed_tail
+            pieces.append(out)
+            if len(out) == 0:
+                break
+            self.made += len(out)
+            if self.made % STRIDE == 0 and self.made > self.ratio * self.taken:
+                raise InflatesTooMuch(self.made, self.taken, self.ratio)
+            if len(out) < step or inflater.eof:
+                break
+            if most > 0:
+                most -= len(out)
+                if most == 0:
+                    break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+cdef class BoundedDeflate(Deflate):
+    """`Deflate` with a limit on the ratio: of a class of its own, so that those without it do not ask."""
+
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most):
+        return self.gauge.decompress(inflater, data, most)
+
+    cdef int ended(self) except -1:
+        self.gauge.begin()
+        return Deflate.ended(self)
+
+
+cdef class BoundedFrameDeflate(FrameDeflate):
+    """`FrameDeflate` with that limit; it is one of the message, whose frames are inflated each for itself."""
+
+    cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most):
+        return self.gauge.decompress(inflater, data, most)
+
+    def decode(self, Frame frame not None, object limit):
+        """As `FrameDeflate.decode`."""
+        if frame.opcode:
+            self.gauge.begin()
+        return FrameDeflate.decode(self, frame, limit)
 
 
 cdef object _shared_compressor(int level, int bits, int mem_level):

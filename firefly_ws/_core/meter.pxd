@@ -20,6 +20,7 @@ cdef class Meter(FrameSink):
     cdef bint released                     # nothing more comes: what is here need not wait
 
     cdef int spend(self, int messages, double size) except -1
+    cdef object exceeded(self)
     cdef int count_time(self, double now) except -1
     cdef double due(self) noexcept
     cdef int reading(self, bint on) except -1

@@ -14,7 +14,12 @@ from .limits cimport Limits
 from .parser cimport FrameSink
 from .wheel cimport Watch, monotonic, wheel_of
 
+import logging
+
 from ..errors import RateExceeded
+from ..seldom import seldom
+
+cdef int _INFO = logging.INFO
 
 cdef enum:
     LONG = 64  # seconds: it is not for us that the wheel measures when the loop was blocked
@@ -88,18 +93,24 @@ cdef class Meter(FrameSink):
         if self.messages >= 0 and self.bytes >= 0:
             return 0
         if not self.pausing:
-            if self.messages < 0:
-                raise RateExceeded(self.message_rate, self.burst, "max_message_rate")
-            raise RateExceeded(self.byte_rate, self.burst, "max_byte_rate")
+            raise self.exceeded()
         if self.released:
             return 0
-        delivery.hold |= THROTTLED
+        if not delivery.hold & THROTTLED:
+            delivery.hold |= THROTTLED
+            seldom("over_rate", _INFO, "%r: reading pauses: %s", delivery, self.exceeded())
         if self.until is None:
             self.until = Until.__new__(Until)
             self.until.meter = self
             self.until.wheel = wheel_of(delivery.loop)
         self.until.wheel.place(self.until, self.due(), LONG)
         return 1
+
+    cdef object exceeded(self):
+        """Which rate it is."""
+        if self.messages < 0:
+            return RateExceeded(self.message_rate, self.burst, "max_message_rate")
+        return RateExceeded(self.byte_rate, self.burst, "max_byte_rate")
 
     cdef int count_time(self, double now) except -1:
         """What has been earned up to *now*, as far as the buckets hold it."""

@@ -26,7 +26,7 @@ from support import (
     upgrade,
 )
 
-from firefly_ws import HandshakeError, Server, admission, http_client, http_server
+from firefly_ws import ConnectionClosed, HandshakeError, Server, admission, http_client, http_server
 from firefly_ws.seldom import Seldom
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
@@ -115,6 +115,32 @@ async def test_each_address_has_places_of_its_own_and_gets_429_beyond_them() -> 
         async with opened(server.port, local_addr=("127.0.0.2", 0)) as other:
             other.send(frame(TEXT, "hello"))
             assert await other.frame() == (0x81, b"hello")
+
+
+async def test_a_place_is_free_when_the_handler_of_a_lost_connection_ends_whatever_it_has_left_unread() -> None:
+    gate = asyncio.Event()
+
+    async def handler(connection: Any) -> None:
+        await gate.wait()
+
+    built: Any = http_server().max_connections(1)
+    built = built.websocket("/ws").handler(handler).max_queue(2).close_timeout(None)
+    async with built.listen("127.0.0.1", 0) as server:
+        async with raw_client(server.port) as peer:
+            peer.send(upgrade("/ws"), *[frame(TEXT, "unread")] * 10)
+            assert (await peer.head()).status == 101
+            (connection,) = server.connections
+            await eventually(lambda: connection.messages_received == 2)
+            peer.writer.transport.abort()
+        with contextlib.suppress(ConnectionClosed):  # nothing is read, so that only a send tells of the loss
+            while True:
+                connection.send("x")
+                await asyncio.sleep(0.002)
+        assert connection.is_closed
+        assert server._admission is not None
+        assert server._admission._taken == 1
+        gate.set()
+        await eventually(lambda: server._admission is not None and server._admission._taken == 0)
 
 
 async def test_unix_sockets_have_no_address_to_count(tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import logging
 import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
 
-from judge import BINARY, CONT, KEY, frame
+import pytest
+from judge import BINARY, CONT, KEY, TEXT, frame
 from peers import eventually, text
 
-from firefly_ws import MessageTooBig
+from firefly_ws import ConnectionClosedError, DeflateFrame, InflatesTooMuch, MessageTooBig, PerMessageDeflate
 
 MIB = 1024 * 1024
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
@@ -105,3 +108,69 @@ async def test_messages_that_inflate_up_to_the_limit_leave_others_their_turns(pl
     # About one of them a turn of the loop, not all that a read has brought.
     assert max(after - before for before, after in itertools.pairwise(turns)) <= 2
     assert connection.is_open
+
+
+async def test_a_ratio_refuses_a_bomb_at_its_first_64_kib_by_every_way_of_receiving(plain: Any, caplog: Any) -> None:
+    told: list[Any] = []
+    honest = json.dumps([{"id": number, "name": "firefly", "tags": ["a", "b"]} for number in range(5000)])
+    payload = bomb(4)
+
+    async def handler(conn: Any) -> None:
+        async for message in conn:
+            await conn.send(f"{len(message)}")
+
+    async def pieces(conn: Any) -> None:
+        while True:
+            size = 0
+            async for piece in conn.receive_stream():
+                size += len(piece)
+            await conn.send(f"{size}")
+
+    ways = {
+        "callbacks": lambda r: r.on_message(lambda frame, conn: conn.send(f"{len(frame.payload)}")),
+        "a handler": lambda r: r.handler(handler),
+        "pieces": lambda r: r.handler(pieces),
+        "frames": lambda r: r.on_message(lambda frame, conn: conn.send(f"{len(frame.payload)}")).extensions(
+            [DeflateFrame()]
+        ),
+        "a chain": lambda r: r.on_message(lambda frame, conn: conn.send(f"{len(frame.payload)}")).extensions(
+            ["identity", PerMessageDeflate()]
+        ),
+    }
+    for name, way in ways.items():
+        told.clear()
+        caplog.clear()
+        route = way(plain.route()).max_message_size(64 * MIB).max_inflate_ratio(200)
+        server = await plain.listen(route.on_error(lambda conn, error: told.append(error)))
+        offer = {"frames": "deflate-frame", "a chain": "identity, permessage-deflate"}.get(name, "permessage-deflate")
+        peer = await plain.peer(server, headers=f"Sec-WebSocket-Extensions: {offer}\r\n")
+        packer = zlib.compressobj(9, wbits=-15)
+        packed = packer.compress(honest.encode()) + packer.flush(zlib.Z_SYNC_FLUSH)
+        assert len(honest) / len(packed) > 15
+        peer.write(frame(TEXT, packed[:-4], mask=KEY, rsv=4))
+        assert await peer.texts(1) == [f"{len(honest)}"], name
+        peer.write(frame(BINARY, payload, mask=KEY, rsv=4))
+        closing = await peer.closed()
+        assert (closing.code, "max_inflate_ratio=200" in closing.reason) == (1009, True), name
+        await eventually(lambda: told)
+        (error,) = told
+        assert isinstance(error, InflatesTooMuch), name
+        assert error.size == 64 * 1024, name
+        await eventually(lambda: [one for one in caplog.records if one.name == "firefly_ws.connection"])
+        (record,) = [one for one in caplog.records if one.name == "firefly_ws.connection"]
+        assert (record.levelno, record.began, record.error) == (logging.WARNING, "limit", "InflatesTooMuch"), name
+        await server.close()
+
+
+async def test_a_client_holds_its_server_to_a_ratio_too(plain: Any) -> None:
+    route = plain.route().extensions(["permessage-deflate"]).on_text(lambda data, conn: conn.send(bytes(MIB)))
+    server = await plain.listen(route)
+    connection = await plain.connect(
+        server, lambda builder: builder.extensions(["permessage-deflate"]).max_inflate_ratio(100).max_message_size(None)
+    )
+    connection.send("go")
+    with pytest.raises(ConnectionClosedError) as caught:
+        async with asyncio.timeout(5):
+            await connection.receive()
+    assert caught.value.sent.code == 1009
+    assert isinstance(caught.value.details.error, InflatesTooMuch)

@@ -91,6 +91,13 @@ async def max_fragments(net: Any, policy: WebSocketPolicy) -> bool:
     return await refused(peer, text("a", fin=False), *[frame(CONT, b"b", mask=KEY, fin=False)] * 100)
 
 
+async def max_inflate_ratio(net: Any, policy: WebSocketPolicy) -> bool:
+    _, peer = await opened(net, policy, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n")
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(bytes(200 * KIB)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    return await refused(peer, frame(BINARY, packed[:-4], mask=KEY, rsv=4))
+
+
 async def max_queue(net: Any, policy: WebSocketPolicy) -> bool:
     gate = asyncio.Event()
 
@@ -282,8 +289,9 @@ async def _head_refused(net: Any, policy: WebSocketPolicy) -> bool:
 
 SMALL: dict[str, Any] = {
     "max_message_size": 100, "max_text_message_size": 100, "max_binary_message_size": 100, "max_frame_size": 100,
-    "max_fragments": 50, "max_queue": 3, "write_high_water": 256 * KIB, "write_low_water": 1024 * KIB,
-    "max_write_buffer": 512 * KIB, "compression_threshold": 101, "idle_timeout": 0.1, "read_timeout": 0.1,
+    "max_fragments": 50, "max_inflate_ratio": 100, "max_queue": 3, "write_high_water": 256 * KIB,
+    "write_low_water": 1024 * KIB, "max_write_buffer": 512 * KIB,
+    "compression_threshold": 101, "idle_timeout": 0.1, "read_timeout": 0.1,
     "write_timeout": 0.1, "ping_interval": 0.1, "ping_timeout": 0.05, "connection_timeout": 0.1,
     "max_message_rate": 10, "max_byte_rate": 1000, "rate_burst": 1, "over_rate": "pause", "slow_consumer": "latest",
     "max_pending_pings": 10, "close_timeout": 0.1, "open_timeout": 0.1, "max_header_size": 60, "max_header_count": 2,

@@ -10,6 +10,7 @@ from judge import PONG
 from peers import Peer, binary, eventually, ping, text
 
 from firefly_ws import RateExceeded
+from firefly_ws.seldom import seldom
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -31,7 +32,9 @@ async def test_a_peer_above_its_rate_is_told_which_limit_and_those_below_it_are_
     assert await slow.texts(10) == [str(number) for number in range(10)]
 
 
-async def test_a_paused_peer_is_held_back_by_tcp_and_loses_nothing(net: Any) -> None:  # F9
+async def test_a_paused_peer_is_held_back_by_tcp_and_loses_nothing(net: Any, caplog: Any) -> None:  # F9
+    seldom._last.clear()
+    caplog.set_level(logging.INFO, "firefly_ws")
     got: list[int] = []
     route = net.route().max_byte_rate(4 * MIB).rate_burst(0.05).over_rate("pause")
     server = await net.listen(route.on_binary(lambda data, conn: got.append(len(data))))
@@ -44,6 +47,9 @@ async def test_a_paused_peer_is_held_back_by_tcp_and_loses_nothing(net: Any) -> 
     await eventually(lambda: len(got) == 32)
     # 2 MiB, of which 200 KiB may come at once, and the last read is not waited for.
     assert asyncio.get_running_loop().time() - begun > 0.3
+    lines = [one.getMessage() for one in caplog.records if "reading pauses" in one.getMessage()]
+    assert 1 <= len(lines) <= 2 + asyncio.get_running_loop().time() - begun, "one a second"
+    assert "more bytes than max_byte_rate=4.1943e+06 a second for 0.05 s" in lines[0]
     peer.write(ping(b"p"))
     assert await peer.frame() == (PONG, b"p")
 

@@ -38,7 +38,7 @@ LIMITS: dict[str, Any] = {
     "read_timeout": None, "write_timeout": 30, "ping_interval": None, "ping_timeout": 20, "connection_timeout": None,
     "write_high_water": 1048576, "write_low_water": 262144, "max_write_buffer": 16777216, "max_queue": (64, 1048576),
     "max_header_size": 16384, "max_header_count": 128, "compression_threshold": 64,
-    "slow_consumer": "wait", "max_pending_pings": 64,
+    "slow_consumer": "wait", "max_pending_pings": 64, "max_inflate_ratio": None,
     "max_message_rate": None, "max_byte_rate": None, "rate_burst": 5, "over_rate": "close",
 }  # fmt: skip
 SENDS = "send send_text send_data send_binary send_frame send_serialized send_stream send_latest ping pong"

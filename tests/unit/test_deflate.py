@@ -11,7 +11,8 @@ import zlib
 import pytest
 from judge import BINARY, CONT, TEXT, Event, frame
 
-from firefly_ws._core.deflate import Deflate
+from firefly_ws import BinaryFrame, ContinuationFrame, Frame, InflatesTooMuch
+from firefly_ws._core.deflate import Deflate, FrameDeflate
 from firefly_ws._core.probe import compress, events
 
 HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692 §7.2.3.1
@@ -278,3 +279,103 @@ def test_the_parameters_can_be_read() -> None:
     assert (deflate.compress_bits, deflate.decompress_bits) == (10, 11)
     assert (deflate.compress_takeover, deflate.decompress_takeover) == (True, False)
     assert (deflate.level, deflate.mem_level, deflate.threshold) == (3, 4, 100)
+
+
+# ---- how many times as long ----------------------------------------------------------------------------------------
+
+STRIDE = 65536
+
+
+def judged(codec: Deflate, stream: bytes, size: int) -> object:
+    """What becomes of a stream of one message that is read in pieces of *size*: its length, or the violation."""
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    (one,) = events(pieces, expect_masked=False, deflate=codec)
+    return one if one[0] == "error" else len(one[1])
+
+
+def test_the_ratio_of_a_message_is_the_same_however_it_is_read() -> None:
+    noise = random.Random(1).randbytes(STRIDE)
+    honest = b"".join(b'{"id": %d, "name": "firefly", "at": %d},' % (number, number * 7919) for number in range(8000))
+    cases = {
+        "zeros": (bytes(1 << 20), 100, ("error", 1009)),
+        "zeros, at a ratio that nothing reaches": (bytes(1 << 20), 1100, 1 << 20),
+        "zeros behind noise, which pays for some": (noise + bytes(20 * STRIDE), 10, ("error", 1009)),
+        "as many as it pays for": (noise + bytes(8 * STRIDE), 10, 9 * STRIDE),
+        "noise behind zeros comes too late": (bytes(2 * STRIDE) + noise * 9, 10, ("error", 1009)),
+        "the longest that may have any ratio": (bytes(STRIDE - 1), 1, STRIDE - 1),
+        "one byte more": (bytes(STRIDE), 1, ("error", 1009)),
+        "what is compressed honestly": (honest, 60, len(honest)),
+    }
+    for name, (payload, ratio, expected) in cases.items():
+        for takeover in (False, True):
+            data = inflatable(payload)
+            for cut in (len(data) // 2, len(data)):
+                stream = frame(BINARY, data[:cut], rsv=4, fin=cut == len(data))
+                stream += frame(CONT, data[cut:]) if cut < len(data) else b""
+                for size in (len(stream), 7 if len(stream) < 20_000 else 1001):
+                    codec = Deflate(decompress_takeover=takeover).bounded(ratio)
+                    assert judged(codec, stream, size) == expected, (name, takeover, cut, size)
+
+
+def inflatable(payload: bytes, *, final: bool = False) -> bytes:
+    """A message's compressed payload; *final* ends each of zlib's streams, as RFC 7692 §7.2.3.4 allows."""
+    if not final:
+        one = zlib.compressobj(9, wbits=-15)
+        return (one.compress(payload) + one.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    made = b""
+    for at in range(0, len(payload), 100_000):
+        one = zlib.compressobj(9, wbits=-15)
+        made += one.compress(payload[at : at + 100_000]) + one.flush(zlib.Z_FINISH)
+    return made + b"\0"
+
+
+def test_each_message_has_a_ratio_of_its_own_and_streams_that_end_within_it_have_none() -> None:
+    fits, bomb = inflatable(bytes(STRIDE - 1)), inflatable(bytes(2 * STRIDE))
+    for takeover in (False, True):
+        codec = Deflate(decompress_takeover=takeover).bounded(50)
+        assert received(codec, fits, fits, fits, bomb) == [("binary", bytes(STRIDE - 1))] * 3 + [("error", 1009)]
+    several = inflatable(bytes(300_000), final=True)
+    assert received(Deflate().bounded(50), several) == [("error", 1009)]
+    assert received(Deflate().bounded(2000), several) == [("binary", bytes(300_000))]
+
+
+def test_who_is_refused_is_told_what_became_of_how_much() -> None:
+    codec = FrameDeflate().bounded(100)
+    packed = inflatable(bytes(1 << 20))
+    with pytest.raises(InflatesTooMuch) as caught:
+        codec.decode(wire(packed), None)
+    error = caught.value
+    assert (error.size, error.limit, error.option, error.code) == (STRIDE, 100, "max_inflate_ratio", 1009)
+    assert 60 < error.compressed < 120
+    assert error.close_text == str(error)
+    assert str(error) == (
+        f"{error.compressed} bytes inflate to 65536 and more, beyond max_inflate_ratio=100; "
+        "raise it with .max_inflate_ratio(number)"
+    )
+
+
+def wire(payload: bytes, opcode: int = BINARY, *, fin: bool = True) -> Frame:
+    """A compressed frame."""
+    kind = BinaryFrame if opcode else ContinuationFrame
+    return kind(payload, fin=fin).replace(rsv1=True)
+
+
+def test_of_frames_that_are_compressed_each_for_itself_the_message_counts() -> None:
+    fits = inflatable(bytes(STRIDE // 2))
+    for takeover in (False, True):
+        codec = FrameDeflate(decompress_takeover=takeover).bounded(50)
+        for _ in range(3):
+            assert len(codec.decode(wire(fits), None)[0].payload) == STRIDE // 2
+        codec.decode(wire(fits, fin=False), None)
+        with pytest.raises(InflatesTooMuch):
+            codec.decode(wire(fits, 0), None)
+
+
+def test_a_bounded_codec_has_the_parameters_of_the_one_it_is_made_of() -> None:
+    for kind in (Deflate, FrameDeflate):
+        codec = kind(10, 11, True, True, 3, 4, 99, None)
+        made = codec.bounded(2)
+        assert isinstance(made, kind)
+        for name in ("compress_bits", "decompress_bits", "compress_takeover", "decompress_takeover", "level",
+                     "mem_level", "threshold"):  # fmt: skip
+            assert getattr(made, name) == getattr(codec, name), name

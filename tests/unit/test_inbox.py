@@ -296,6 +296,30 @@ async def test_what_nobody_makes_room_for_keeps_a_lost_connection_for_close_time
         await peer.connection.receive()
 
 
+async def test_what_waits_behind_a_loss_is_dropped_by_close_and_by_the_end_of_the_handler() -> None:
+    gate = asyncio.Event()
+
+    async def handler(connection: Any) -> None:
+        await gate.wait()
+
+    for how in ("handler", "close"):
+        log = Log()
+        accept = {"accept": handled(handler)} if how == "handler" else {}
+        peer = puller(limits={"max_queue": 2, "close_timeout": None}, **accept, **log.on("close"))
+        peer.feed(*[peer.frame(TEXT, b"%d" % number) for number in range(5)])
+        peer.lose(ConnectionResetError())
+        await turns()
+        assert not log, how
+        if how == "handler":
+            gate.set()
+        else:
+            peer.connection.close()
+        await asyncio.wait_for(peer.connection.wait_finished(), 5)
+        assert [entry[0] for entry in log] == ["close"], how
+        assert peer.connection.discarded == 3, how
+        assert peer.connection.close_reason.code == 1006, how
+
+
 # ---- a handler -----------------------------------------------------------------------------------------------------
 
 

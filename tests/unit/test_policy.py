@@ -22,9 +22,10 @@ SIZES = {
 }  # fmt: skip
 COUNTS = {"max_fragments", "max_header_count", "max_pending_pings"}
 WATER = {"write_high_water", "write_low_water"}
+RATIOS = {"max_inflate_ratio"}
 RATES = {"max_message_rate", "max_byte_rate", "rate_burst"}
 CHOICES = {"over_rate", "slow_consumer"}
-OTHERS = RATES | CHOICES | {"max_queue"}
+OTHERS = RATES | RATIOS | CHOICES | {"max_queue"}
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
@@ -34,6 +35,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "max_binary_message_size": None,
         "max_frame_size": None,
         "max_fragments": 131072,
+        "max_inflate_ratio": None,
         "open_timeout": 10,
         "close_timeout": 10,
         "idle_timeout": None,
@@ -104,6 +106,17 @@ def test_none_switches_a_limit_off(name: str) -> None:
 def test_water_marks_cannot_be_switched_off(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}=None"):
         WebSocketPolicy(**{name: None})  # type: ignore[arg-type]
+
+
+def test_a_ratio_is_a_number_of_at_least_one() -> None:
+    assert WebSocketPolicy(max_inflate_ratio=1.5).max_inflate_ratio == 1.5
+    assert WebSocketPolicy(max_inflate_ratio=None).max_inflate_ratio is None
+    for bad in (0.99, 0, -1, math.nan):
+        with pytest.raises(ValueError, match=f"^max_inflate_ratio={bad} must be at least 1, or None for no limit$"):
+            WebSocketPolicy(max_inflate_ratio=bad)
+    for wrong in ("10", True, [10]):
+        with pytest.raises(TypeError, match=r"^max_inflate_ratio=.* must be a number, at least 1"):
+            WebSocketPolicy(max_inflate_ratio=wrong)  # type: ignore[arg-type]
 
 
 def test_low_water_is_not_above_high_water() -> None:
