@@ -200,3 +200,31 @@ def test_signals_end_scripts_and_runs_on_asyncios_loop(start: Start, number: int
     script.until("ready")
     script.signal(number)
     assert script.end() == (0, ["first", "closing", "ready", "closing"], "")
+
+
+def test_without_logging_set_up_stderr_has_exceptions_and_limits_and_the_warnings_can_be_had_out(start: Start) -> None:
+    for level in ("", "logging.getLogger('firefly_ws').setLevel(logging.ERROR)"):
+        script = start(f"""
+            import logging
+            from firefly_ws import http_client, http_server
+            {level}
+
+            def on_text(text, connection):
+                raise ValueError("mine")
+
+            async def main():
+                app = http_server().max_message_size(10).websocket("/").on_text(on_text)
+                async with app.listen("127.0.0.1", 0) as server:
+                    for text in ("x", "x" * 11):
+                        async with http_client().ws("127.0.0.1", server.port, "/").discard().connect() as connection:
+                            connection.send(text)
+                            await connection.wait_closed()
+
+            run(main)
+            say(logging.getLogger("firefly_ws").handlers)
+        """)
+        code, said, errors = script.end()
+        assert (code, said) == (0, ["[]"]), errors
+        assert "Traceback" in errors
+        assert "ValueError: mine" in errors
+        assert (".max_message_size(bytes)" in errors) == (not level), errors
