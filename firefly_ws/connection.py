@@ -148,7 +148,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def max_message_size(self) -> int | None:
-        """Bytes of a whole message, where no limit by type holds; may be set."""
+        """Bytes of a whole message, after inflation, where no limit by type holds (int).
+
+        May be set: ``connection.max_message_size = 4096``, for this connection alone, in force at once, also for a
+        message that has begun. ``None``: no limit. Raises ``TypeError`` for what is no whole number and ``ValueError``
+        for one below 0, with the value and what is allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.max_message_size
 
     @max_message_size.setter
@@ -157,7 +162,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def max_frame_size(self) -> int | None:
-        """Bytes of one frame; may be set, from the next frame on."""
+        """Bytes of one frame, as on the wire (int).
+
+        May be set: ``connection.max_frame_size = 4096``, for this connection alone, from the next frame on. ``None``:
+        no limit. Raises ``TypeError`` for what is no whole number and ``ValueError`` for one below 0, with the value
+        and what is allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.max_frame_size
 
     @max_frame_size.setter
@@ -166,7 +176,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def ping_interval(self) -> float | None:
-        """Seconds of the peer's silence after which it gets a Ping; may be set."""
+        """Seconds of the peer's silence after which it gets a Ping (float).
+
+        May be set: ``connection.ping_interval = 20``, for this connection alone, in force at once. ``None``: no Pings.
+        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.ping_interval
 
     @ping_interval.setter
@@ -175,7 +190,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def ping_timeout(self) -> float | None:
-        """Seconds of silence behind that Ping, which end the connection; may be set."""
+        """Seconds of silence behind that Ping, which end the connection with `PingTimeout` (float).
+
+        May be set: ``connection.ping_timeout = 10``, for this connection alone, in force at once. ``None``: no limit.
+        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.ping_timeout
 
     @ping_timeout.setter
@@ -184,7 +204,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def read_timeout(self) -> float | None:
-        """Seconds without a byte from the peer, which end the connection; may be set."""
+        """Seconds without a byte from the peer, which end the connection with `ReadTimeout` (float).
+
+        May be set: ``connection.read_timeout = 60``, for this connection alone, in force at once. ``None``: no limit.
+        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.read_timeout
 
     @read_timeout.setter
@@ -193,7 +218,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def write_timeout(self) -> float | None:
-        """Seconds in which the peer takes nothing of what waits, which end the connection; may be set."""
+        """Seconds in which the peer takes nothing of what waits, which end the connection with `WriteTimeout` (float).
+
+        May be set: ``connection.write_timeout = 10``, for this connection alone, in force at once. ``None``: no limit.
+        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        allowed, and ``RuntimeError`` in another thread.
+        """
         return self.policy.write_timeout
 
     @write_timeout.setter
