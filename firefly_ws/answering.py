@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from .accepting import ServerHandshake
+from .counts import Histogram
 from .deadlines import Deadlines
 from .handshake import wants_upgrade
 from .http.answers import as_response, error_page
@@ -15,6 +16,7 @@ from .http.exchange import METHODS, Direct, Endpoint
 from .http.request import Request
 from .http.response import Response
 from .http.serving import Serving
+from .http.timed import TimedServing
 from .routes import Place
 from .seldom import seldom
 from .settled import settled
@@ -48,11 +50,13 @@ class HttpHost:
         self._servings: set[Serving] = server._places(lambda one: one.peer)
         self.answers: dict[tuple[str, int], int] = {}  # how many, by method and status
         self.failures = 0
+        self.durations = Histogram()
+        self._kind = Serving if server._metrics is None else TimedServing
         self._ends: dict[Serving, asyncio.Future[None]] = {}
 
     def serving(self, transport: Any, is_secure: bool) -> Serving:
         """Take on a connection."""
-        serving = Serving(self, transport, is_secure)
+        serving = self._kind(self, transport, is_secure)
         self._servings.add(serving)
         if self._server.is_draining:
             serving._close_after = True
@@ -73,6 +77,10 @@ class HttpHost:
             # A client may call its method as it likes.
             key = ("other", status)
         self.answers[key] = self.answers.get(key, 0) + 1
+
+    def took(self, seconds: float) -> None:
+        """A request has been answered to its end."""
+        self.durations.observe(seconds)
 
     def __len__(self) -> int:
         return len(self._servings)

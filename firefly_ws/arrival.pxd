@@ -18,6 +18,7 @@ cdef class Lobby:
     cdef dict exact               # path -> Place
     cdef object match             # the routes', for any other path
     cdef object seen              # the app's changes at the last look
+    cdef object took              # called with the seconds of each handshake, where they are counted; else None
     cdef long long max_size, max_count  # of a head; below zero: none
     cdef double seconds           # open_timeout; infinity: none
     cdef double expired           # who was due by then is judged when the timer runs; 0: nobody

@@ -56,6 +56,7 @@ cdef class Lobby:
             self.places = server._admission.places(lambda one: one._transport.get_extra_info("peername"))
         self.exact = self.app.routes.exact
         self.match = self.app.routes.match
+        self.took = server._took
         seconds = self.app.default_policy.open_timeout
         self.seconds = INFINITY if seconds is None else seconds
         self.look()
@@ -345,6 +346,8 @@ cdef class Arrival(Newcomer):
         connection.is_secure = self.secure
         connection.sub_protocol = sub_protocol
         connection.extensions = extensions
+        if lobby.took is not None:
+            lobby.took(monotonic() - self.since)
         self.leave()
         if isinstance(transport, Transport):
             ours = transport

@@ -29,6 +29,8 @@ class ServerStats(TypedDict):
     refused_by_status: dict[int, int]
     #: Connections that ended before their first request was whole.
     abandoned: int
+    #: TLS's handshakes that failed, or took longer than ``open_timeout``. On Linux; elsewhere the loop makes them: 0.
+    tls_failed: int
     #: Whole messages, by direction and type.
     messages_received: int
     messages_sent: int
@@ -104,8 +106,12 @@ class Counts:
     #: By method and status.
     http_requests: dict[tuple[str, int], int] = field(default_factory=dict)
     http_errors: int = 0
+    tls_failed: int = 0
     #: Round trips of Pings.
     pings: Histogram = field(default_factory=Histogram)
+    #: Of those that became websockets, and of HTTP requests; only where somebody shows them.
+    handshakes: Histogram = field(default_factory=Histogram)
+    http_durations: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: Counts) -> None:
         """Add those of *other* to these."""
@@ -117,7 +123,10 @@ class Counts:
         self.http_connections += other.http_connections
         add(self.http_requests, other.http_requests)
         self.http_errors += other.http_errors
+        self.tls_failed += other.tls_failed
         self.pings.merge(other.pings)
+        self.handshakes.merge(other.handshakes)
+        self.http_durations.merge(other.http_durations)
 
     def websockets(self) -> Totals:
         """Those of all routes."""
@@ -147,6 +156,7 @@ class Counts:
             "refused": sum(self.refused.values()),
             "refused_by_status": self.refused,
             "abandoned": self.abandoned,
+            "tls_failed": self.tls_failed,
             "messages_received": all_.texts_received + all_.binaries_received,
             "messages_sent": all_.texts_sent + all_.binaries_sent,
             "texts_received": all_.texts_received,

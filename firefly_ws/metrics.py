@@ -124,8 +124,11 @@ def _metrics(counts: Counts | None, lag: Histogram | None) -> Iterator[Metric]:
                 for values, value in samples(counts):
                     metric.add_metric(values, value)
             yield metric
+    taken = (None, None, None) if counts is None else (counts.pings, counts.handshakes, counts.http_durations)
     histograms: tuple[tuple[str, str, Histogram | None], ...] = (
-        ("ping_latency_seconds", "From a Ping of ours to its Pong.", counts.pings if counts is not None else None),
+        ("ping_latency_seconds", "From a Ping of ours to its Pong.", taken[0]),
+        ("handshake_duration_seconds", "From accepting to an open websocket, TLS excepted.", taken[1]),
+        ("http_request_duration_seconds", "From a request's head to the end of its answer.", taken[2]),
         ("event_loop_lag_seconds", f"How late a timer of {EVERY} s fires.", lag),
     )
     for name, text, histogram in histograms:
@@ -194,6 +197,7 @@ _COUNTERS: tuple[tuple[str, str, tuple[str, ...], _Samples], ...] = (
      lambda counts: (((str(status),), count) for status, count in counts.refused.items())),
     ("handshakes_abandoned", "Connections that ended before their first request was whole.", (),
      _one(lambda counts: counts.abandoned)),
+    ("tls_handshakes_failed", "TLS handshakes that failed.", (), _one(lambda counts: counts.tls_failed)),
     ("messages_received", "Whole messages received.", ("route", "type"),
      _by_type(lambda of: of.texts_received, lambda of: of.binaries_received)),
     ("messages_sent", "Whole messages sent.", ("route", "type"),

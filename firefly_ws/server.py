@@ -70,6 +70,9 @@ class Server:
         self._greeting: weakref.WeakSet[asyncio.Protocol] = weakref.WeakSet()  # in TLS's handshake
         self._greetings: list[Greetings] = []
         self._connections: set[WebSocketConnection] = self._places(lambda one: one.request.remote_address)
+        self._metrics = app.metrics_of
+        self._durations = Histogram()  # of handshakes
+        self._took = None if self._metrics is None else self._durations.observe
         self._waiting = Lobby(self)
         mounted = app.mounted
         self._application: Hosted | None = None if mounted is None else mounted.on(loop, self.look_quiet)
@@ -87,7 +90,6 @@ class Server:
         self._addresses: tuple[Any, ...] = ()
         self._remove_file: Callable[[], None] = _nothing
         self._unwatch: Callable[[], None] = _nothing
-        self._metrics = app.metrics_of
         if self._metrics is not None:
             self._metrics.began(self, loop)
 
@@ -190,8 +192,11 @@ class Server:
             len(http),
             dict(http.answers),
             http.failures,
+            self._ungreeted,
         )
         found.pings.merge(self._pings)
+        found.handshakes.merge(self._durations)
+        found.http_durations.merge(http.durations)
         return found
 
     @property

@@ -161,7 +161,7 @@ class ServerMethods:
         shown, counting = counted_in(registry)
         if path is not None:
             server._answer(path, ("GET",), Endpoint(Page(shown, registry is not None), server.body_limit))
-        server.metrics_of = counting
+        server.metrics_of, server.registry = counting, shown
         return self
 
     def asgi(
@@ -375,6 +375,7 @@ class HttpServer(ConnectionDefaults, ServerMethods):
         self.exception_hook: Callable[[Request, Exception], Any] | None = None
         self.mounted: Mounted | None = None
         self.metrics_of: Metrics | None = None
+        self.registry: CollectorRegistry | None = None  # what it is counted in
         self.http_timeout = self.config.timeout
         self.how_to_close = HowToClose()
         self.body_limit = self.config.max_body_size

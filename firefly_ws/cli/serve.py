@@ -18,7 +18,7 @@ from firefly_ws.ending import HowToClose
 from firefly_ws.errors import WebSocketConnectionException
 from firefly_ws.runtime import run
 from firefly_ws.server import Server
-from firefly_ws.server_builder import HttpServer
+from firefly_ws.server_builder import HttpServer, http_server
 from firefly_ws.sockets import adopt
 
 from . import notify
@@ -47,6 +47,9 @@ def add(commands: Commands) -> None:
     argument("--fd", type=count(0, 2**31 - 1), action="append", metavar="N", help="a listening socket handed over as N")
     argument("--reuse-port", action="store_true", help="also where another server has the port (SO_REUSEPORT)")
     argument("--workers", type=count(1, 1000), metavar="N", help="processes; SIGHUP renews them one by one")
+    what = "Prometheus's page, /metrics; the second worker has it at the next port, and so on"
+    argument("--metrics-port", type=count(1, 65535), metavar="PORT", help=what)
+    argument("--metrics-host", metavar="HOST", default=_HOST, help="where that listens (%(default)s)")
     argument("--cert", metavar="FILE", help="https and wss by this certificate chain (PEM)")
     argument("--key", metavar="FILE", help="the certificate's key, unless it stands in the same file")
     argument("--grace", type=seconds(zero=True), metavar="SECONDS", help="for callbacks and clients at the end (10)")
@@ -64,6 +67,8 @@ def _command(options: argparse.Namespace) -> int:
         options.parser.error(f"--key {options.key} is of no use without --cert FILE")
     if options.reuse_port and (options.path is not None or options.fd is not None):
         options.parser.error("--reuse-port is for --host and --port")
+    if options.metrics_port is not None and options.metrics_port + (options.workers or 1) - 1 > 65535:
+        options.parser.error(f"--metrics-port {options.metrics_port}: {options.workers} workers need as many ports")
     if options.workers is not None and os.name != "posix":
         options.parser.error("--workers needs a system where a process can hand sockets to another")
     options.host_or_default = _HOST if options.host is None else options.host
@@ -105,19 +110,43 @@ async def _serve(options: argparse.Namespace, handed: list[socket.socket], contr
     grace = how.grace if options.grace is None else options.grace
     spread = how.spread if options.spread is None else options.spread
     app.how_to_close = how = HowToClose.checked(how.code, how.reason, grace, spread)
+    pages = _counted(app, options)
     server = await _listen(app, options, handed)
+    servers = [server]
+    if pages is not None:
+        # Two workers of one place have the same port while one takes the other's place.
+        shared = True if control.fileno() >= 0 else None
+        try:
+            servers.append(await pages.listen(options.metrics_host, options.metrics_port, reuse_port=shared))
+        except WebSocketConnectionException as error:
+            raise CannotLoad(f"--metrics-port {options.metrics_port}: {error}") from error
     secure = (app.ssl_context or app.config.ssl) is not None
     if control.fileno() < 0:
         status = f"serving {options.target} on {places(server.addresses, secure)}"
         print(status, flush=True)
         notify.ready(status)
     else:
-        _obey(control, server)
+        _obey(control, servers)
         control.send(json.dumps({"secure": secure, "grace": grace}).encode())
     if heeds("SIGHUP"):
         # Whoever runs this one begins another in its place.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _replaced, server)
-    await server.wait_closed()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _replaced, servers)
+    for one in servers:
+        await one.wait_closed()
+
+
+def _counted(app: HttpServer, options: argparse.Namespace) -> HttpServer | None:
+    """What shows *app*'s counts at a port of its own, where that is asked for."""
+    if options.metrics_port is None:
+        return None
+    try:
+        if app.registry is None:
+            from prometheus_client import CollectorRegistry
+
+            app.metrics(None, registry=CollectorRegistry(auto_describe=False))
+        return http_server().metrics(registry=app.registry)
+    except ImportError as error:
+        raise CannotLoad(f"--metrics-port: {error}") from None
 
 
 def _listen(app: HttpServer, options: argparse.Namespace, handed: list[socket.socket]) -> Server:
@@ -144,7 +173,7 @@ def _control() -> socket.socket:
     return control
 
 
-def _obey(control: socket.socket, server: Server) -> None:
+def _obey(control: socket.socket, servers: list[Server]) -> None:
     """Do what the supervisor says; its end is a request to end."""
     loop = asyncio.get_running_loop()
 
@@ -156,21 +185,26 @@ def _obey(control: socket.socket, server: Server) -> None:
         except OSError:
             word = b""
         if word == ABORT:
-            server.abort()
+            for one in servers:
+                one.abort()
         elif word == REPLACED:
-            _replaced(server)
+            _replaced(servers)
         else:
             if word != STOP:
                 loop.remove_reader(control)
-            _close(server, server._app.how_to_close)
+            _close(servers, servers[0]._app.how_to_close)
 
     loop.add_reader(control, told)
 
 
-def _replaced(server: Server) -> None:
+def _replaced(servers: list[Server]) -> None:
     """Another one has its place: its clients may come back at once."""
-    _close(server, server._app.how_to_close._replace(code=CloseCode.SERVICE_RESTART))
+    _close(servers, servers[0]._app.how_to_close._replace(code=CloseCode.SERVICE_RESTART))
 
 
-def _close(server: Server, how: HowToClose) -> None:
+def _close(servers: list[Server], how: HowToClose) -> None:
+    """The first is the user's; behind it what shows its numbers, which are the next worker's to show from now on."""
+    server, *pages = servers
     server.close(how.code, how.reason, how.grace, spread=how.spread)
+    for one in pages:
+        one.close(grace=0)

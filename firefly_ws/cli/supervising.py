@@ -70,7 +70,7 @@ async def _supervise(options: argparse.Namespace, handed: list[socket.socket]) -
         where = options.path or f"{options.host_or_default}:{options.port_or_default}"
         return failed(f"cannot listen on {where}: {error.strerror or error}")
     try:
-        return await Supervisor(options.target, _arguments(options), sockets).run()
+        return await Supervisor(options.target, _arguments(options), sockets, options.metrics_port).run()
     finally:
         for each in sockets:
             for sock in each:
@@ -82,18 +82,19 @@ async def _supervise(options: argparse.Namespace, handed: list[socket.socket]) -
 def _arguments(options: argparse.Namespace) -> list[str]:
     """What a worker is begun with, but for its sockets."""
     given = ["serve", options.target]
-    for name in ("cert", "key", "grace", "spread"):
+    for name in ("cert", "key", "grace", "spread", "metrics_host"):
         if getattr(options, name) is not None:
-            given.append(f"--{name}={getattr(options, name)}")
+            given.append(f"--{name.replace('_', '-')}={getattr(options, name)}")
     return given
 
 
 class _Place:
-    """What one worker after the other has: its sockets."""
+    """What one worker after the other has: its sockets, and the port of its page for Prometheus."""
 
-    def __init__(self, number: int, sockets: list[socket.socket]) -> None:
+    def __init__(self, number: int, sockets: list[socket.socket], metrics_port: int | None) -> None:
         self.number = number
         self.sockets = sockets
+        self.arguments = [] if metrics_port is None else [f"--metrics-port={metrics_port + number - 1}"]
         self.worker: Worker | None = None
         self.lock = asyncio.Lock()  # of who begins a worker here
 
@@ -101,10 +102,12 @@ class _Place:
 class Supervisor:
     """The processes of one command."""
 
-    def __init__(self, target: str, arguments: list[str], sockets: list[list[socket.socket]]) -> None:
+    def __init__(
+        self, target: str, arguments: list[str], sockets: list[list[socket.socket]], metrics_port: int | None = None
+    ) -> None:
         self._target = target
         self._arguments = arguments
-        self._places = [_Place(number, each) for number, each in enumerate(sockets, 1)]
+        self._places = [_Place(number, each, metrics_port) for number, each in enumerate(sockets, 1)]
         self._workers: set[Worker] = set()
         self._asked = asyncio.Event()  # to end
         self._again = asyncio.Event()  # to end at once
@@ -169,7 +172,7 @@ class Supervisor:
         pause = _FIRST_PAUSE
         while True:
             try:
-                worker = await Worker.begin(self._arguments, place.sockets)
+                worker = await Worker.begin([*self._arguments, *place.arguments], place.sockets)
                 break
             except OSError as error:  # of a machine that is full just now
                 what = f"worker {place.number} cannot be begun: {error.strerror or error}"

@@ -110,6 +110,9 @@ class Host(Protocol):
     def answered(self, method: str, status: int) -> None:
         """A request is answered with *status*."""
 
+    def took(self, seconds: float) -> None:
+        """A request has been answered to its end; only `TimedServing` tells."""
+
     def ended(self, serving: Any) -> None:
         """The connection is gone."""
 

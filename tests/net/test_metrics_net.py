@@ -102,8 +102,11 @@ async def test_every_count_is_exact_after_a_session_of_all_kinds() -> None:
                 f"messages_dropped_total {route}": 0, "http_requests_total HEAD 2xx": 1,
                 "http_requests_total POST 4xx": 1, "http_requests_total GET 5xx": 1, "http_handler_errors_total": 1,
                 "ping_latency_seconds_count": 2, "ping_latency_seconds_bucket +Inf": 2,
+                "handshake_duration_seconds_count": 4, "tls_handshakes_failed_total": 0,
             }  # fmt: skip
             assert {name: found.get(name) for name in expected} == expected
+            answered = sum(value for name, value in found.items() if name.startswith("http_requests_total"))
+            assert found["http_request_duration_seconds_count"] == answered
             assert found[f"received_bytes_total {route}"] == server.stats()["bytes_read"]
             assert found[f"sent_bytes_total {route}"] == server.stats()["bytes_written"]
             assert not [name for name in found if "secret" in name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -71,6 +72,16 @@ def ending(one: _Command) -> Iterator[_Command]:
         if one.process.returncode is None:
             one.kill()
             one.end()
+
+
+def free_ports(count: int) -> int:
+    """The first of so many that nobody has; below those that the system gives away by itself."""
+    for first in random.sample(range(15000, 30000), 100):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no port is free")
 
 
 async def pid(port: int) -> int:
@@ -413,3 +424,48 @@ def test_a_socket_unit_of_systemd_is_taken_up_without_arguments(chat: Path) -> N
 def test_what_is_no_listening_socket_is_one_line(chat: Path) -> None:
     code, said, errors = Command("serve", "chat:app", "--fd", "77", cwd=chat).end()
     assert (code, said, errors) == (1, "", "firefly-ws: --fd 77: Bad file descriptor\n")
+
+
+def test_each_worker_has_its_page_for_prometheus_at_a_port_of_its_own(chat: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    first = free_ports(2)
+    arguments = ("--port", "0", "--workers", "2", "--metrics-port", str(first))
+    with ending(Serve(chat, "chat:app", *arguments)) as serve:
+
+        async def counts() -> list[int]:
+            """HTTP requests answered, by each worker."""
+            found = []
+            for port in (first, first + 1):
+                async with raw_client(port) as peer:
+                    peer.send(request(path="/metrics", connection="close"))
+                    async with asyncio.timeout(LIMIT):
+                        page = (await peer.reader.read()).decode()
+                numbers = re.findall(r'^firefly_ws_http_requests_total.*"GET".* (\S+)$', page, re.M)
+                found.append(sum(int(float(one)) for one in numbers))
+            return found
+
+        async def once_more() -> None:
+            before = await counts()
+            await pid(serve.port)
+            # Each page has counted its own scrape meanwhile, and one worker the request.
+            assert sorted(new - old for new, old in zip(await counts(), before, strict=True)) == [1, 2]
+
+        asyncio.run(once_more())
+        serve.process.send_signal(signal.SIGHUP)
+        assert serve.line() == "renewed 2 workers"
+        asyncio.run(once_more())
+        assert serve.stop() == (0, "", "")
+
+
+def test_a_port_for_prometheus_that_is_taken_is_one_line_and_1(chat: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1])
+        for workers in ([], ["--workers", "1"]):
+            with ending(Serve(chat, "chat:app", "--port", "0", "--metrics-port", number, *workers)) as serve:
+                code, _, errors = serve.end()
+            assert code == 1
+            assert errors.startswith(f"firefly-ws: --metrics-port {number}: cannot listen on 127.0.0.1:{number}")
+            assert errors.count("\n") == 1

@@ -392,9 +392,9 @@ async def test_a_tls_handshake_that_fails_is_one_line_that_says_who_and_why_and_
                 await eventually(lambda: records)
             (line,) = [record.getMessage() for record in records]
             assert re.search(rf"^TLS's handshake with \('127\.0\.0\.1', \d+\) failed: .*({why})", line), line
-            assert server._ungreeted == expected
+            assert server.stats()["tls_failed"] == expected
     finally:
         logger.setLevel(level)
     assert await answers(url_of(server, scheme="wss"), authority.client_context())
-    assert server._ungreeted == expected
+    assert server.stats()["tls_failed"] == expected
     await server.close()

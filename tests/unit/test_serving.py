@@ -64,6 +64,7 @@ class Host:
         self.gone: list[Serving] = []
         self.answers: list[tuple[str, int]] = []
         self.failures = 0
+        self.durations: list[float] = []
 
     def find(self, request: Request, serving: Serving) -> Endpoint | Response:
         if request.path == "/none":
@@ -76,6 +77,9 @@ class Host:
 
     def answered(self, method: str, status: int) -> None:
         self.answers.append((method, status))
+
+    def took(self, seconds: float) -> None:
+        self.durations.append(seconds)
 
     def ended(self, serving: Serving) -> None:
         self.gone.append(serving)
