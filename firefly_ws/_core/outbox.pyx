@@ -21,6 +21,7 @@ cdef enum:
     EARLY = 131072      # a corked batch is written when it holds this much, while it is in the cache
     WITHOUT_COPY = 16384  # from here on a payload is written from where it lies
     COUNTED = 65536     # frames, at the end
+    LAST = 16384        # of a large write, to a transport of TLS: a record by itself
 
 cdef uint8_t _pool[POOL]
 cdef Py_ssize_t _left = 0
@@ -239,8 +240,21 @@ cdef class Outbox:
         return self.give()
 
     cdef int give(self) except -1:
-        """Hand what waits to the transport; it may call back that it is behind."""
-        cdef bytes rest = PyBytes_FromStringAndSize(<char*>self.main.data, self.main.size)
+        """Hand what waits to the transport; it may call back that it is behind.
+
+        TLS does so only for what it is given while the transport below it has enough: a large write by itself is out of
+        sight, and a peer that takes nothing of it would be kept for ever. So its end follows by itself.
+        """
+        cdef bytes rest
+        cdef Py_ssize_t part = self.main.size - LAST
+        if self.fd < 0 and self.main.size > EARLY:
+            rest = PyBytes_FromStringAndSize(<char*>self.main.data, part)
+            self.bytes_written += part
+            buffer_drop(&self.main, part)
+            self.transport.write(rest)
+            if self.blocked or self.transport is None:
+                return 0
+        rest = PyBytes_FromStringAndSize(<char*>self.main.data, self.main.size)
         self.bytes_written += self.main.size
         buffer_release(&self.main)
         self.transport.write(rest)

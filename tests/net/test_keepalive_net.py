@@ -133,6 +133,17 @@ async def test_a_peer_that_takes_nothing_is_dropped_after_write_timeout(net: Any
     peer.abort()
 
 
+async def test_a_single_large_message_of_which_nothing_is_taken_ends_behind_write_timeout_too(net: Any) -> None:
+    connection, peer = await opened(net, net.route().write_timeout(0.1).discard(), send_buffer=8 * KIB)
+    peer.writer.transport.pause_reading()
+    connection.send(bytes(4096 * KIB))
+    # TLS took all of it, and said nothing more.
+    await eventually(lambda: connection.is_closed)
+    assert isinstance(connection.error, WriteTimeout)
+    assert connection.error.waiting >= 16 * KIB
+    peer.abort()
+
+
 async def test_a_peer_that_takes_a_little_now_and_then_is_kept_until_it_stops(net: Any) -> None:
     connection, peer = await opened(net, net.route().write_timeout(0.3).discard(), send_buffer=8 * KIB)
     for _ in range(24):
