@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 __all__ = ["Handle", "longest_wait"]
 
@@ -87,6 +87,14 @@ class Handle(concurrent.futures.Future[T]):
 
     def __repr__(self) -> str:
         return f"<Handle of {self._what}: {self._state.lower()}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_"):
+                text += f"; .result(timeout) gives what came of {self._what}"
+            raise AttributeError(text, name=name, obj=self)
 
     # --- for the runtime, on the loop's thread
 

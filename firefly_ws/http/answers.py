@@ -70,4 +70,6 @@ def as_response(value: object, status: int = 200) -> Response:
         raise TypeError(
             f"a handler returns a Response, str, bytes, dict, list, or an iterable of bytes or str, not {value!r}"
         )
+    if isinstance(value, tuple) and any(isinstance(one, int) for one in value):
+        raise TypeError(f"a handler returned {value!r}; a status goes into the Response: Response(404, body)")
     return Response(status, value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from judge import PONG
 from peers import Peer, eventually, ping, text
 
-from firefly_ws import ConnectionClosed, PerMessageDeflate
+from firefly_ws import CloseReason, ConnectionClosed, PerMessageDeflate
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -119,3 +120,31 @@ async def test_a_ping_flood_by_a_peer_that_does_not_read_costs_one_pong(net: Any
         assert one is not None
         pongs += one.opcode == PONG
     assert pongs <= (4000 if net.secure else 0)
+
+
+async def test_who_speaks_to_many_does_not_fall_with_one_that_reads_nothing_or_is_leaving(net: Any) -> None:
+    members: set[Any] = set()
+    left: dict[Any, int] = {}
+
+    def on_text(said: str, _: Any) -> None:  # as the guide and the chats of the examples have it
+        for member in members:
+            with suppress(ConnectionClosed):
+                member.send(said)
+
+    def on_close(member: Any, reason: CloseReason) -> None:
+        members.discard(member)
+        left[member] = member.close_sent.code
+
+    route = net.route().slow_consumer("close").max_write_buffer(128 * KIB).close_timeout(0.05)
+    route.on_open(members.add).on_text(on_text).on_close(on_close)
+    deaf, _ = await serve(net, route)
+    speaker = await net.peer(deaf.server)
+    await eventually(lambda: len(members) == 2)
+    said = "x" * (16 * KIB)
+    for _ in range(60):
+        speaker.write(text(said))
+        assert await speaker.texts(1) == [said]
+    await eventually(lambda: left)
+    assert left == {deaf: 1013}
+    speaker.write(text("still here"))
+    assert await speaker.texts(1) == ["still here"]

@@ -86,3 +86,9 @@ async def test_a_generator_left_in_its_middle_is_closed() -> None:
     await closed(stream)
     await closed(["no generator"])
     assert ended == ["plain"]
+
+
+def test_a_status_beside_a_body_is_told_where_it_goes() -> None:
+    with pytest.raises(TypeError, match=r"a handler returned \('x', 404\); a status goes into the Response"):
+        as_response(("x", 404))
+    assert as_response(("x", b"y")).status == 200

@@ -40,6 +40,15 @@ def test_a_handle_gives_what_the_call_returns_awaited_if_it_can_be(script: Calla
     assert (handle.exception(LIMIT), handle.done(), handle.result(), handle.result(0)) == (None, True, 4, 4)
 
 
+def test_a_handle_that_is_taken_for_its_result_says_where_that_is(script: Callable[..., Handle[Any]]) -> None:
+    handle = script(str, 1)
+    with pytest.raises(AttributeError, match=r"'Handle' object has no attribute 'upper'; \.result\(timeout\) gives"):
+        handle.upper()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"no attribute '_x'$"):
+        handle._x  # type: ignore[attr-defined]  # noqa: B018
+    assert handle.result(LIMIT) == "1"
+
+
 def test_a_handle_raises_the_calls_error(script: Callable[..., Handle[Any]], caplog: Any) -> None:
     release = threading.Event()
 
