@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -61,7 +62,25 @@ def memory() -> Iterator[None]:
     KEPT.clear()
 
 
-@pytest.mark.parametrize("leak", [connections, futures, descriptors, threads, memory])
+@contextmanager
+def small_objects() -> Iterator[None]:
+    # No collector of garbage knows them, and all of them are less than what a page of memory may vary by.
+    KEPT.extend(bytes(60) + number.to_bytes(4) for number in range(2 * soak.BLOCKS))
+    yield
+    KEPT.clear()
+
+
+@contextmanager
+def memory_of_c() -> Iterator[None]:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+    blocks = [libc.malloc(2048) for _ in range(soak.IN_USE // 1024)]
+    yield
+    for block in blocks:
+        libc.free(block)
+
+
+@pytest.mark.parametrize("leak", [connections, futures, descriptors, threads, memory, small_objects, memory_of_c])
 def test_what_stays_is_found(leak: Callable[[], Iterator[None]]) -> None:
     before = soak.Counted()
     with leak():  # type: ignore[attr-defined]
