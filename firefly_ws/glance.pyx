@@ -87,7 +87,8 @@ cdef inline bint _has_upgrade(const uint8_t* p, Py_ssize_t size) noexcept nogil:
 
 cdef inline bint _is_host(const uint8_t* p, Py_ssize_t size) noexcept nogil:
     """A name or an IPv4 address, and maybe a port; others are for the slow judge."""
-    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t at = 0, last
+    cdef int port = 0
     if size > 255:
         return False
     while at < size and _kinds[p[at]] & IN_HOST:
@@ -96,9 +97,11 @@ cdef inline bint _is_host(const uint8_t* p, Py_ssize_t size) noexcept nogil:
         return False
     if at < size and p[at] == 0x3A:
         at += 1
-        while at < size and _kinds[p[at]] & DIGIT:
+        last = at + 5
+        while at < size and at < last and _kinds[p[at]] & DIGIT:
+            port = port * 10 + p[at] - 0x30
             at += 1
-    return at == size
+    return at == size and port <= 65535
 
 
 cdef bint plain(const uint8_t* data, Py_ssize_t size, Plain* found) noexcept nogil:

@@ -35,7 +35,9 @@ _SHOWN = 100
 _empty_lines: Callable[[bytes], re.Match[bytes]] = re.compile(rb"(?:\r\n)*").match  # type: ignore[assignment]
 _unprintable = re.compile(rb"[^\x20-\x7e\r\n]").search
 _other_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/1\.[01]").fullmatch
-_host_syntax = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z\-._~!$&'()*+;=%\x80-\xff]+)(:[0-9]*)?").fullmatch
+_host_syntax = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+;=\x80-\xff]|%[0-9A-Fa-f]{2})+)(?::([0-9]*))?"
+).fullmatch
 _NO_HTTP1 = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 
 
@@ -182,11 +184,11 @@ def _request(head: bytes) -> Request:
             raise BadRequest(400, "the Host header is missing")
     elif headers.is_repeated("host"):
         raise BadRequest(400, "the Host header came more than once")
-    elif not _host_is_valid(host if len(host) < 300 else "/"):
+    elif not _host_is_valid(host[:300]):
         what = "the Host header is no host and port"
         raise BadRequest(400, what, why=f"{what}: {host.strip(' ')[:_SHOWN]!r}")
     request = Request(method, target, headers, version[5:])
-    if target[:1] != "/" and "://" in target and not _host_is_valid(request.host):
+    if target[:1] != "/" and "://" in target and not _host_is_valid(request.host[:300]):
         # RFC 9110 §4.2.4: a user before the host is there to mislead.
         raise BadRequest(400, "the request target must have a host and a port at most before its path")
     return request
@@ -194,8 +196,12 @@ def _request(head: bytes) -> Request:
 
 @lru_cache(maxsize=128)
 def _host_is_valid(host: str) -> bool:
+    """Of 300 characters at most, as it is kept: longer ones are none."""
+    if len(host) == 300:
+        return False
     host = host.strip(" \t")
-    if _host_syntax(host) is None:
+    found = _host_syntax(host)
+    if found is None or int(found[1] or 0) > 65535:
         return False
     try:
         return host[0] != "[" or bool(IPv6Address(host[1 : host.index("]")]))

@@ -42,7 +42,7 @@ SECRET = "Pa55wOrd"
 async def test_a_host_that_is_none_is_400_for_a_page_and_for_a_websocket() -> None:
     bad = (
         "", "  ", "a b", "a/b", "a@b", "user:password@a", "a:80:80", "a:b", "[::1", "::1",
-        "a,b", "a\\b", "a\tb", "[a]",
+        "a,b", "a\\b", "a\tb", "[a]", "a%zz", "a%", "a:65536", "a:123456", "a" * 300,
     )  # fmt: skip
     app = http_server().get("/", lambda _: "page").websocket("/ws").discard()
     async with app.listen("127.0.0.1", 0) as server:
@@ -56,10 +56,13 @@ async def test_a_host_that_is_none_is_400_for_a_page_and_for_a_websocket() -> No
             async with raw_client(server.port) as peer:
                 peer.send(asked[:-2] + twice)
                 assert (await peer.answer()).status == 400, asked
-        for host in ("a", "a:80", "127.0.0.1:1", "[::1]:80", "xn--bcher-kva.example", "a_b"):
+        for host in ("a", "a:80", "127.0.0.1:1", "[::1]:80", "xn--bcher-kva.example", "a_b", "a:65535", "a%20b", "a:"):
             async with raw_client(server.port) as peer:
                 peer.send(request(host=host))
                 assert (await answer(peer)).body == b"page", host
+            async with raw_client(server.port) as peer:
+                peer.send(upgrade("/ws", host=host))
+                assert (await peer.head()).status == 101, host
 
 
 def old(context: ssl.SSLContext) -> ssl.SSLContext:
