@@ -35,6 +35,7 @@ class Greetings:
         self._make = make
         self._options = options
         self._under_way: set[asyncio.Task[None]] = set()
+        self._ours: set[socket.socket] = set()  # the loop has not got them yet
 
     def __call__(self, fd: int) -> None:
         """Begin with one: the descriptor is ours from here on."""
@@ -44,6 +45,7 @@ class Greetings:
         except BaseException:
             os.close(fd)
             raise
+        self._ours.add(sock)
         task = self._server._loop.create_task(self._greet(sock, protocol))
         self._under_way.add(task)
         task.add_done_callback(partial(self._ended, sock, protocol))
@@ -52,6 +54,7 @@ class Greetings:
         server = self._server
         peer = _peer(sock) if _log.isEnabledFor(logging.INFO) else None
         error: Exception | None = None
+        self._ours.discard(sock)
         try:
             await server._loop.connect_accepted_socket(lambda: protocol, sock, **self._options)
         except Exception as failure:
@@ -69,8 +72,11 @@ class Greetings:
     def _ended(self, sock: socket.socket, protocol: asyncio.Protocol, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         self._server._greeting.discard(protocol)
-        if task.cancelled():
-            sock.close()  # perhaps before its first step, so that no transport has it
+        if sock in self._ours:  # cancelled before its first step
+            self._ours.discard(sock)
+            sock.close()
+        # One that the loop has is its transport's to close: who closed it here would leave a number in the loop's
+        # selector, and the next connection, which gets that number, would hear nothing.
 
     def cancel(self) -> None:
         """The server ends."""

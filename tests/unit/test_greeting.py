@@ -57,6 +57,32 @@ async def test_who_has_come_as_the_server_ends_is_let_go_and_is_no_failure() -> 
     assert (len(server._greeting), server.failed) == (0, 0)
 
 
+async def test_a_socket_that_the_loop_has_taken_is_its_transports_to_close() -> None:
+    """asyncio keeps its number in the selector until then: the next one with that number would hear nothing."""
+    taken: list[socket.socket] = []
+
+    class Loop:
+        create_task = staticmethod(asyncio.get_running_loop().create_task)
+
+        async def connect_accepted_socket(self, make: Any, sock: socket.socket, **options: Any) -> None:
+            taken.append(sock)
+            await asyncio.Event().wait()
+
+    server: Any = Served()
+    server._loop = Loop()
+    greetings = Greetings(server, server.make, {"ssl_handshake_timeout": 5})
+    ours, theirs = socket.socketpair()
+    greetings(ours.detach())
+    await asyncio.sleep(0)
+    (sock,) = taken
+    with theirs, sock:
+        greetings.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not greetings._under_way
+        assert sock.fileno() >= 0
+
+
 async def test_what_cannot_begin_leaves_no_descriptor_behind() -> None:
     server: Any = Served()
 
