@@ -163,7 +163,10 @@ class _Dial:
                 lambda: stage, sock=sock, ssl=context, server_hostname=None if context is None else host
             )
         except BaseException:
-            sock.close()
+            if stage._transport is not None:  # TLS stood already as the time ended
+                stage._transport.abort()
+            else:
+                sock.close()
             raise
         return transport
 
@@ -299,6 +302,8 @@ class ClientHandshake(asyncio.Protocol):
         self._info: ResponseInfo | None = None
         self._body: ResponseBody | None = None
         self._opened: asyncio.Future[WebSocketConnection] = self._loop.create_future()
+        # Whoever gave up before is not to be told by the loop that nobody has heard of it.
+        self._opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP and TLS stand: ask for the upgrade."""
