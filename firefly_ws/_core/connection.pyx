@@ -165,6 +165,9 @@ cdef class Connection(Explained):
                     self._inbox.end()
                 self.tell()
         elif self.terminal and self._state == OPEN:
+            if self.terminal == EOF_CAME and self._inbox is not None and not (self.is_client or self.raw) \
+                    and self._inbox.owes():
+                return 0  # a handler may answer what came before, as callbacks may: until it asks for more
             self.take_terminal()
         return 0
 

@@ -20,6 +20,7 @@ cdef class Inbox(MessageSink):
     cdef object reading              # and what that called
     cdef object timer                # to look whether anybody receives
     cdef bint warned
+    cdef bint owing                  # the end of TCP waits for the reader's answers
     cdef readonly bint ended         # nothing more comes
     cdef public bint close_shown     # the reader of frames has had the last one, the Close
 
@@ -38,4 +39,5 @@ cdef class Inbox(MessageSink):
     cdef int filled(self) except -1
     cdef bint is_full(self) noexcept
     cdef bint abandoned(self)
+    cdef bint owes(self)
     cdef int end(self) except -1

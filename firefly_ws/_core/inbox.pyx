@@ -198,6 +198,9 @@ cdef class Inbox(MessageSink):
         self.waiter = self.loop.create_future()
         self.reader = asyncio.current_task()
         self.reading = doing
+        if self.owing and self.delivery is not None:
+            self.owing = False
+            self.delivery.schedule()
         return self.waiter
 
     def waited(self, waiter):
@@ -293,6 +296,11 @@ cdef class Inbox(MessageSink):
                 # Before whoever reads can close with another code.
                 delivery.settle()
         return 0
+
+    cdef bint owes(self):
+        """Whether its reader has not come back for more behind all that was here."""
+        self.owing = bool(self.queue) or self.taken > 0 and (self.waiter is None or self.waiter.done())
+        return self.owing
 
     cdef int make_room(self) except -1:
         cdef Delivery delivery = self.delivery

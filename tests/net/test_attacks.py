@@ -93,6 +93,23 @@ async def test_a_half_close_behind_more_than_fits_anywhere_still_gets_every_answ
         assert rest[len(answers) :] in (b"", b"\x88\x02\x03\xe8")
 
 
+async def test_a_half_close_behind_messages_that_wait_for_a_handler_gets_every_answer() -> None:
+    async def handler(connection: WebSocketConnection) -> None:
+        async for message in connection:
+            await asyncio.sleep(0.001)
+            connection.send(message)
+
+    async with http_server().websocket("/").handler(handler).listen("127.0.0.1", 0) as server:
+        for count in (1, 2, 100):
+            async with raw_client(server.port) as peer:
+                peer.send(upgrade())
+                await peer.head()
+                peer.send(*[frame(TEXT, f"{number:03}") for number in range(count)])
+                peer.writer.write_eof()
+                assert await peer.rest() == b"".join(b"\x81\x03%03d" % number for number in range(count)), count
+            await eventually(lambda: not server.connections)
+
+
 async def test_requests_sent_ahead_leave_others_their_turns() -> None:
     served: list[int] = []
     turns: list[int] = []
