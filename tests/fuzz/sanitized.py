@@ -20,9 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: The tests of what is compiled, and those that send it what nobody thought of.
 TESTS = """
-    arrival asked backlog callback_tasks chain connection connection_life counts deadlines deflate deflate_frame delivery
-    details done fragment fragments frames fuzzing glance in_memory inbox keepalive messages meter outbox parser
-    permessage_deflate pieces protocol raw sending steps wheel wire_cases
+    arrival asked backlog callback_tasks chain connection connection_life counts deadlines deflate deflate_frame
+    delivery details done fragment fragments frames fuzzing glance in_memory inbox keepalive messages meter outbox
+    parser permessage_deflate pieces protocol raw sending steps wheel wire_cases
 """
 #: It counts the processor's time, of which sanitizers take four times as much.
 SLOWED = "tests/unit/test_deflate.py::test_many_blocks_with_bfinal_cost_no_square"
