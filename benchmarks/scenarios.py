@@ -232,7 +232,7 @@ SCENARIOS = (
     ),
     Scenario(
         "client",
-        "one client, 1 in flight, 256 B binary, against the C echo server",
+        "one client, 1 in flight, 256 B binary, against the C echo server on the same core",
         "client",
         {"size": 256},
         targets=(Target("rate, of picows'", "rate", 1, at_most=False, against="picows"),),
