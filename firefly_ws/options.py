@@ -6,6 +6,7 @@ client see of a builder.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -293,6 +294,8 @@ class ConnectionOptions(PolicySetters):
                 callbacks.raw, extensions = True, ()
                 # What a message callback gets here is neither text nor a frame made of it.
                 callbacks.binary, callbacks.message = callbacks.message, None
+            receiving = [one for one in (callbacks.message, callbacks.text, callbacks.binary) if one is not None]
+            callbacks.coroutines = bool(receiving) and all(map(inspect.iscoroutinefunction, receiving))
             self._seen = self._defaults.changes
             policy = self._current_policy()
             self._settings = Settings(

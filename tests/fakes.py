@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,8 @@ class Peer:
         self.callbacks = Callbacks()
         for slot, callback in callbacks.items():
             setattr(self.callbacks, slot, callback)
+        receiving = [callbacks[slot] for slot in ("message", "text", "binary") if slot in callbacks]
+        self.callbacks.coroutines = bool(receiving) and all(map(inspect.iscoroutinefunction, receiving))
         self.deflated = deflate is not None
         self.steps = Steps(loop) if steps is None else steps
         self.connection: Any = kind(

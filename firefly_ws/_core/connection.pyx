@@ -296,6 +296,8 @@ cdef class Connection(Explained):
             self.told += 1
             if callback is None or (argument is None and self.told == 2):
                 continue
+            if self.steps.inside:
+                self.steps.leave()
             try:
                 result = self.steps.start(callback(self, argument))
             except (KeyboardInterrupt, SystemExit):

@@ -12,6 +12,7 @@ cdef class Callbacks:
     cdef public object converters  # values to messages and back; None for the defaults
     cdef public object route      # its path as registered; None on a client
     cdef public bint pull         # messages wait for a reader, in an `Inbox`
+    cdef public bint coroutines   # all that messages go to are `async def`: calling them runs nothing of theirs yet
     cdef public bint raw          # frames are shown as they come; a callback's slot for them is `binary`
 
 

@@ -6,6 +6,7 @@ from .messages import MessageSink
 from .parser import FrameSink
 
 class Callbacks:
+    coroutines: bool
     pull: bool
     raw: bool
     accept: Callable[[Any], object] | None

@@ -45,7 +45,7 @@ cdef class Callbacks:
         other.close, other.error = self.close, self.error
         other.converters = self.converters
         other.route = self.route
-        other.pull, other.raw = self.pull, self.raw
+        other.pull, other.raw, other.coroutines = self.pull, self.raw, self.coroutines
         return other
 
 
@@ -225,6 +225,8 @@ cdef class Delivery(MessageSink):
     cdef int notify(self, object callback, object argument) except -1:
         """Call a callback that no message waits for; beyond ``max_queue`` that have not ended, reading does."""
         cdef object result
+        if self.steps.inside:
+            self.steps.leave()
         try:
             result = self.steps.start(callback(argument, self))
             if result is not None:
@@ -277,6 +279,7 @@ cdef class Delivery(MessageSink):
         """Begin a batch."""
         self.inside = True
         self.work = BUDGET
+        self.steps.staying = self.callbacks.coroutines
         self.cork()
         return 0
 
@@ -304,6 +307,9 @@ cdef class Delivery(MessageSink):
                 else:
                     break
         finally:
+            self.steps.staying = False
+            if self.steps.inside:
+                self.steps.leave()
             self.inside = False
             self.uncork()
             self.settle()

@@ -20,11 +20,14 @@ cdef class Steps:
     cdef object pristine          # a copy of it, to see whether a callback changed a variable
     cdef object task              # a task kept ready, or None
     cdef Step step                # what that task runs
+    cdef bint staying             # a batch of messages for an `async def` is being delivered
+    cdef bint inside              # the task kept ready is the current one, for the next message of that batch
 
     cdef object start(self, object result)
     cdef object drive(self, object coroutine)
+    cdef int leave(self) except -1
     cdef make(self)
-    cdef keep(self, object task, Step step, object context)
+    cdef bint keep(self, object task, Step step, object context) except -1
 
 
 cdef class Step:

@@ -349,3 +349,86 @@ def test_several_kinds_of_callback_run_beside_each_other(run: Callable[[Main], N
         assert log[3:] == ["ping ended"] * 2
 
     run(main)
+
+
+# ---- messages that come together -----------------------------------------------------------------------------------
+
+
+def test_messages_of_one_read_have_a_task_and_a_context_each_and_nothing_between_them_has_it(
+    run: Callable[[Main], None],
+) -> None:
+    """Such messages share what it takes to make a task current; neither they nor anybody else can tell."""
+
+    async def main() -> None:
+        seen: list[object] = []
+        gate = asyncio.Event()
+
+        async def on_text(text: str, connection: Any) -> None:
+            seen.append((text, variable.get(), current().get_name() == "mine", current().cancelling()))
+            if text == "variable":
+                variable.set(text)
+            elif text == "name":
+                current().set_name("mine")
+            elif text == "cancel":
+                current().cancel()
+                current().uncancel()
+            elif text == "wait":
+                await gate.wait()
+                seen.append(("waited", variable.get(), current().get_name() == "mine", current().cancelling()))
+
+        def on_ping(data: bytes, connection: Any) -> None:
+            seen.append((data, asyncio.current_task(), variable.get()))
+            variable.set("a plain callback's")
+
+        def read() -> None:
+            peer.feed(*(peer.frame(PING, one.encode()[1:]) if one[0] == "!" else peer.frame(TEXT, one.encode())
+                        for one in come))
+            seen.append((asyncio.current_task(), variable.get()))
+            variable.set("unset")
+
+        come = ["1", "2", "variable", "3", "name", "4", "!ping", "5", "cancel", "6", "wait", "7", "8"]
+        peer = Peer(text=on_text, ping=on_ping)
+        asyncio.get_running_loop().call_soon(read)
+        await turns()
+        gate.set()
+        await turns(6)
+
+        def text(name: str) -> tuple[str, str, bool, int]:
+            return name, "unset", False, 0
+
+        assert seen == [
+            *map(text, ["1", "2", "variable", "3", "name", "4"]),
+            (b"ping", None, "unset"),
+            *map(text, ["5", "cancel", "6", "wait"]),
+            (None, "a plain callback's"),
+            *map(text, ["waited", "7", "8"]),
+        ]
+        assert peer.connection.error is None
+
+    run(main)
+
+
+def test_an_error_among_messages_of_one_read_leaves_no_task_behind(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        seen: list[object] = []
+
+        async def on_text(text: str, connection: Any) -> None:
+            seen.append(text)
+            if text == "2":
+                raise ValueError(text)
+
+        def on_error(connection: Any, error: BaseException) -> None:
+            seen.append((str(error), asyncio.current_task()))
+
+        def read() -> None:
+            peer.feed(*(peer.frame(TEXT, text) for text in (b"1", b"2", b"3")))
+            seen.append(asyncio.current_task())
+
+        peer = Peer(text=on_text, error=on_error)
+        asyncio.get_running_loop().call_soon(read)
+        await turns()
+        asyncio.get_running_loop().call_soon(peer.lose)
+        await turns()
+        assert seen == ["1", "2", None, ("2", None)]
+
+    run(main)

@@ -47,7 +47,7 @@ def options(request: pytest.FixtureRequest) -> ConnectionOptions:
 
 # Every slot of the core's callbacks, with a value that nothing else has.
 SLOTS = {name: f"the {name}" for name in (*sorted(set(CALLBACKS.values())), "converters", "route")}
-SLOTS |= {"pull": True, "raw": True}
+SLOTS |= {"pull": True, "raw": True, "coroutines": True}
 
 
 def test_a_copy_of_callbacks_has_all_of_them_but_on_accept() -> None:

@@ -222,7 +222,7 @@ def test_the_same_task_serves_callbacks_that_leave_no_trace(run: Callable[[Main]
     run(main)
 
 
-@pytest.mark.parametrize("trace", ["name", "callback", "variable", "cancelling"])
+@pytest.mark.parametrize("trace", ["name", "callback", "variable", "cancelling", "cancelled and not"])
 def test_what_a_callback_leaves_in_its_task_the_next_one_does_not_find(
     run: Callable[[Main], None], trace: str
 ) -> None:
@@ -238,6 +238,12 @@ def test_what_a_callback_leaves_in_its_task_the_next_one_does_not_find(
                 task.add_done_callback(lambda task: found.append("told"))
             elif trace == "variable":
                 variable.set("changed")
+            elif trace == "cancelled and not":
+                if len(found) == 1:
+                    task.cancel()
+                    task.uncancel()
+                else:
+                    await asyncio.sleep(0)
             else:
                 task.cancel()
                 task.uncancel()
@@ -247,6 +253,7 @@ def test_what_a_callback_leaves_in_its_task_the_next_one_does_not_find(
         for _ in range(3):
             served.call()
             await turns()
+        assert served.error is None
         assert [one for one in found if one != "told"] == [(False, 0, "unset")] * 3
         assert found.count("told") == (3 if trace == "callback" else 0)
         assert variable.get() == "unset"
