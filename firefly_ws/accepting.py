@@ -212,7 +212,7 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         else:
             self._transport.close()
         # TLS has its own word of farewell, which a client may owe us for as long: the event loops wait 30 s for it.
-        self._server._loop.call_later(1, self._transport.abort)
+        self._farewell = self._server._loop.call_later(1, self._transport.abort)
 
     @property
     def is_silent(self) -> bool:
@@ -225,6 +225,8 @@ class ServerHandshake(Arrival, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone before an upgrade."""
+        if self._farewell is not None:
+            self._farewell.cancel()
         if self._here:
             self._server._abandoned += 1
         self._leave()

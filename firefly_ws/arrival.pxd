@@ -46,6 +46,7 @@ cdef class Arrival(Newcomer):
     cdef public object _head      # what reads a head that is not plain; None: nothing of one has come
     cdef public bytes _rest       # what came behind the head
     cdef public object _task      # on_upgrade, which takes its time
+    cdef public object _farewell  # the timer that ends who was refused and stays
     cdef double since             # monotonic seconds
     cdef object __weakref__
     cdef Arrival before, after

@@ -22,6 +22,7 @@ class Arrival(Newcomer):
     _head: RequestHead | None
     _rest: bytes
     _task: Any  # a task, or a session: what decides, and can be cancelled
+    _farewell: asyncio.TimerHandle | None
     def __init__(self, lobby: Lobby, secure: bool) -> None: ...
     @property
     def _server(self) -> Any: ...
