@@ -22,6 +22,7 @@ from support import (
     nothing_leaks,  # noqa: F401
     raw_client,
     soon,
+    timers,
     upgrade,
 )
 
@@ -391,3 +392,18 @@ async def test_on_upgrade_that_takes_longer_than_open_timeout_is_cancelled_with_
         assert (await peer.answer()).status == 408
         assert await ended.next() == "/"
     await soon(server.close())
+
+
+async def test_who_was_refused_and_leaves_is_forgotten_when_it_leaves() -> None:
+    """The timer for those who stay held the transport of each for a second: who is refused often cost that much."""
+    loop = asyncio.get_running_loop()
+    server = await listening()
+    before = timers(loop)
+    async with raw_client(server.port) as peer:
+        peer.send(upgrade("/nowhere", without="host"))
+        await peer.rest()
+        ours = [handle for handle in timers(loop, before) if "abort" in repr(handle)]
+    if isinstance(loop, asyncio.SelectorEventLoop):  # uvloop does not show its timers
+        assert ours
+        await eventually(lambda: all(handle.cancelled() for handle in ours))
+    await server.close()
