@@ -90,6 +90,7 @@ INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
 PLUGIN = ("-p", "firefly_ws.testing.plugin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "strict"])
 def test_the_fixtures_work_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
     code = TESTS.replace("MARK", "@pytest.mark.asyncio" if mode == "strict" else "")
@@ -97,6 +98,7 @@ def test_the_fixtures_work_with_pytest_asyncio(tmp_path: Path, mode: str) -> Non
     assert "6 passed" in said, said
 
 
+@pytest.mark.slow
 def test_the_fixtures_work_with_anyio_alone(tmp_path: Path) -> None:
     code = TESTS.replace("MARK", "@pytest.mark.anyio")
     code += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"

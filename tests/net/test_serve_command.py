@@ -426,6 +426,7 @@ def test_what_is_no_listening_socket_is_one_line(chat: Path) -> None:
     assert (code, said, errors) == (1, "", "firefly-ws: --fd 77: Bad file descriptor\n")
 
 
+@pytest.mark.slow
 def test_each_worker_has_its_page_for_prometheus_at_a_port_of_its_own(chat: Path) -> None:
     pytest.importorskip("prometheus_client")
     first = free_ports(2)
@@ -457,6 +458,7 @@ def test_each_worker_has_its_page_for_prometheus_at_a_port_of_its_own(chat: Path
         assert serve.stop() == (0, "", "")
 
 
+@pytest.mark.slow
 def test_a_port_for_prometheus_that_is_taken_is_one_line_and_1(chat: Path) -> None:
     pytest.importorskip("prometheus_client")
     with socket.socket() as taken:

@@ -60,6 +60,7 @@ def test_a_role_must_be_a_role() -> None:
         judge(b"", "peer")
 
 
+@pytest.mark.slow
 def test_every_beginning_of_two_bytes_is_judged_by_what_unicode_has() -> None:
     characters = [chr(point).encode() for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
     leads = {character[0] for character in characters}
