@@ -45,13 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """A collection behind each test looks at what the tests have made, not at what was imported before."""
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> None:
+    """A collection behind each test looks at what the tests of its file have made, not at what was there before."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
