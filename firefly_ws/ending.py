@@ -103,7 +103,8 @@ class Ending:
         listening, self._server._servers = self._server._servers, []
         for one in listening:
             shared = any(is_inherited(sock) for sock in getattr(one, "sockets", ()))
-            if now or shared or isinstance(one, Listener):
+            alone = not getattr(one, "sockets", True)  # nobody waits where there is no socket
+            if now or shared or alone or isinstance(one, Listener):
                 if isinstance(one, Listener) and not (now or shared):
                     one.take_queue()
                 one.close()  # who waits at a socket that others have too is theirs

@@ -364,10 +364,12 @@ cdef class Connection(Explained):
         return self._state == CLOSED
 
     def _cancel_callbacks(self, spared=()):
-        """Cancel what still runs; for the end of a server's grace."""
-        for task in [self.pending, *(self.tasks or ())]:
-            if hasattr(task, "cancel") and task not in spared:
-                task.cancel()
+        """Cancel what still runs, and say what that was; for the end of a server's grace."""
+        found = [self.pending, *(self.tasks or ())]
+        running = [task for task in found if hasattr(task, "cancel") and task not in spared]
+        for task in running:
+            task.cancel()
+        return running
 
     def _times(self):
         """Monotonic seconds: opened, ended, last read, last write; 0 where not yet."""

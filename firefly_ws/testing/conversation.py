@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from firefly_ws.client_builder import WebSocketClient
-from firefly_ws.errors import ConnectionClosed, HandshakeError, WebSocketException
+from firefly_ws.errors import ConnectionClosed, HandshakeError
 from firefly_ws.server_builder import HttpServer, WebSocketRoute
 
 from .in_memory import Connecting, MemoryServer, connect_in_memory
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from firefly_ws.session import Incoming, Outgoing
 
 __all__ = ["Conversation", "conversation"]
+
+CANCELLED = 1.0  # seconds of grace where the test itself has been cancelled: its time is over
+_OURS = str(Path(__file__).parent.parent)
 
 
 class Conversation:
@@ -49,8 +54,8 @@ class Conversation:
         except BaseException as error:
             self._errors.end()
             raised = self._errors.of(self._connecting.path)
-            if isinstance(error, HandshakeError) and raised:
-                # The server answered 500 and did not say why: it is here.
+            if isinstance(error, HandshakeError) and error.status == 500 and raised:
+                # The server did not say why: it is here.
                 raise raised[0] from error
             raise
         try:
@@ -59,40 +64,77 @@ class Conversation:
             await self._end(type(error), error)
             raise
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         late = await self._end(kind, error)
         raised = self._errors.of(self.accepted)
+        details = self.accepted.close_details
         unlogged = self.accepted.error
-        if unlogged is not None and unlogged not in raised and not isinstance(unlogged, (WebSocketException, OSError)):
+        if unlogged is not None and unlogged not in raised and details is not None and details.began == "error":
             raised.append(unlogged)  # logging is switched off
+        if self._connecting.failed is not None:
+            raised.append(self._connecting.failed)
         if late:
-            raised.append(TimeoutError(f"a callback still ran, grace={self._grace} seconds behind the end"))
+            raised.append(TimeoutError(late))
         if not raised:
             return
         cause = raised[0] if len(raised) == 1 else BaseExceptionGroup("the server's callbacks raised", raised)
         if error is None or isinstance(error, (ConnectionClosed, TimeoutError)):
             # A closed connection, or one that stays silent, is what a test sees of an error of the server.
             raise cause from error
-        error.add_note(f"the server's callbacks raised, too: {raised!r}")
+        error.add_note(f"the server's callbacks raised, too: {', '.join(map(_told, raised))}")
 
-    async def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> bool:
-        """Close, and wait for the server's callbacks; whether one had to be cancelled."""
+    async def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> str:
+        """Close, and wait for the server's callbacks; says which had to be cancelled."""
         connecting, accepted = self._connecting, self.accepted
-        server = connecting.server
+        grace = self._grace
+        if isinstance(error, asyncio.CancelledError):
+            grace = CANCELLED if grace is None else min(grace, CANCELLED)
+        late = ""
+        ended: asyncio.Future[None] | None = None
         try:
             await self.connection.__aexit__(kind, error, None)
             await connecting.heard()
             if not accepted.is_closed:
                 accepted.terminate()  # it does not read, or the network is silent
-            ended = asyncio.ensure_future(server.callbacks_ended(accepted))
-            _, late = await asyncio.wait({ended}, timeout=self._grace)
-            if late:
-                accepted._cancel_callbacks()
+            ended = asyncio.ensure_future(connecting.server.callbacks_ended(accepted))
+            _, running = await asyncio.wait({ended}, timeout=grace)
+            if running:
+                places = filter(None, map(_waits_at, accepted._cancel_callbacks()))
+                where = ", ".join(places) or "somewhere"
+                late = f"a callback of the server still ran grace={grace} seconds behind the end: {where}"
                 await ended
             await connecting.end_server()
+        except BaseException:
+            connecting.abort()
+            if ended is not None:
+                ended.cancel()
+            raise
         finally:
             self._errors.end()
-        return bool(late)
+        return late
+
+
+def _waits_at(task: Any) -> str:
+    """Where a task is in the user's own function, below those of ours that run it."""
+    coroutine = task.get_coro() if hasattr(task, "get_coro") else None
+    while coroutine is not None:
+        frame: FrameType | None = getattr(coroutine, "cr_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith(_OURS):
+            return f"{frame.f_code.co_qualname} at {frame.f_code.co_filename}:{frame.f_lineno}"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return ""
+
+
+def _told(error: BaseException) -> str:
+    """It, and where it comes from."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return repr(error)
+    return f"{error!r} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 class _Errors(logging.Filter):

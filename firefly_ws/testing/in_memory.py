@@ -70,6 +70,8 @@ class MemoryServer(Server):
 class _Listener:
     """What a memory server closes instead of sockets: a closed server no longer listens anyway."""
 
+    sockets = ()
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -104,6 +106,7 @@ class Connecting:
         self._client = client
         self._target = client._target()
         self._link = Link() if link is None else link
+        self._begun = False
         self._server: MemoryServer | None = None  # one of our own
         self.connection: WebSocketConnection | None = None
         #: The server's end of it, once the upgrade is done.
@@ -125,16 +128,24 @@ class Connecting:
         return connection
 
     async def _connect(self) -> WebSocketConnection:
+        if self._begun:
+            raise RuntimeError(f"{self!r} has been begun already; call connect_in_memory(), or conversation(), again")
+        self._begun = True
         given = self._given
         server: MemoryServer
         if isinstance(given, MemoryServer):
-            server = await given
+            server = given
         else:
-            server = self._server = await listen_in_memory(given)
+            server = self._server = listen_in_memory(given)
         try:
-            self.connection = await self._dial(server)
-        except BaseException:
+            self.connection = await self._dial(await server)
+        except Exception as error:
             await self.end_server()
+            if self.failed is not None:
+                raise self.failed from error
+            raise
+        except BaseException:
+            self.abort()
             raise
         return self.connection
 
@@ -193,7 +204,26 @@ class Connecting:
     async def end_server(self) -> None:
         """Close the server, if it is one of our own."""
         if self._server is not None:
-            await self._server.close(grace=0 if self.connection is None else 10)
+            try:
+                await self._server.close(grace=0 if self.connection is None else 10)
+            except BaseException:
+                self._server.abort()
+                raise
+
+    def abort(self) -> None:
+        """End it now: whoever would have waited for its end has been cancelled."""
+        for end in (self.connection, self.accepted):
+            if end is not None:
+                end.terminate()
+        if self.accepted is not None:
+            self.accepted._cancel_callbacks()
+        if self._server is not None:
+            self._server.abort()
+
+    @property
+    def failed(self) -> Exception | None:
+        """What a function given to the link has raised."""
+        return self._link.error
 
     async def heard(self) -> None:
         """Return once the server's end has learnt that its peer has gone, or will not: it learns it from the link."""
@@ -206,10 +236,14 @@ class Connecting:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         assert self.connection is not None
-        await self.connection.__aexit__(kind, error, trace)
-        if self._server is not None:
-            await self.heard()
-            await self.end_server()
+        try:
+            await self.connection.__aexit__(kind, error, trace)
+            if self._server is not None:
+                await self.heard()
+                await self.end_server()
+        except BaseException:
+            self.abort()
+            raise
 
 
 def connect_in_memory(

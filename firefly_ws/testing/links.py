@@ -53,7 +53,8 @@ class Flow:
     def split(self, size: int | Callable[[], int] | None = None, *, seed: int | None = None) -> Self:
         """Deliver pieces of *size* bytes, or of what ``size()`` says; with *seed*: of 1 to *size* (64) bytes at random.
 
-        Without arguments: whole again. Raises ``ValueError`` for a size below 1.
+        Without arguments: whole again. Raises ``ValueError`` for a size below 1; see `Link.error` for what ``size()``
+        does.
         """
         if size is None and seed is None:
             self._piece = _whole
@@ -140,7 +141,11 @@ class Flow:
             return
         due = 0.0
         if self._delay is not None:
-            due = self._loop.time() + self._delay()
+            try:
+                due = self._loop.time() + _seconds(self._delay())
+            except Exception as error:
+                # It is the test's, and not of whoever writes.
+                self._loop.call_soon(self._link._fail, error)
         if self._flight:
             due = max(due, self._flight[-1][0])
         self._flight.append((due, data))
@@ -187,7 +192,10 @@ class Flow:
         if not sink._takes():
             return
         if self._flight:
-            self._deliver(sink)
+            try:
+                self._deliver(sink)
+            except Exception as error:
+                self._link._fail(error)
         elif not self._eof_given:
             self._eof_given = True
             sink._end_arrived()
@@ -205,7 +213,7 @@ class Flow:
             if sink._outgoing._eof_given:
                 self._source._lose_soon(_reset())
             return
-        data = self._take(min(max(self._piece(), 1), READ))
+        data = self._take(min(_size(self._piece()), READ))
         last = self._cut_at is not None and self.passed + len(data) >= self._cut_at
         if last:
             assert self._cut_at is not None
@@ -213,7 +221,10 @@ class Flow:
         self.passed += len(data)
         if self._change is not None:
             changed = self._change(data)
-            data = data if changed is None else bytes(changed)
+            if changed is not None:
+                if not isinstance(changed, (bytes, bytearray, memoryview)):
+                    raise TypeError(f"change(): the callback returned {changed!r}; it returns bytes, or None")
+                data = bytes(changed)
         if data:
             sink._arrived(data)
         if last:
@@ -255,6 +266,8 @@ class Link:
         self.to_server = Flow(self, capacity)
         self.to_client = Flow(self, capacity)
         self._addresses = client_address, server_address
+        #: What a function given to `split`, `delay` or `change` has raised (``Exception``), which ends both ends.
+        self.error: Exception | None = None
         self._ends: tuple[MemoryTransport, MemoryTransport] | None = None
 
     def split(self, size: int | Callable[[], int] | None = None, *, seed: int | None = None) -> Self:
@@ -310,6 +323,15 @@ class Link:
                 loop.call_soon(self._sever, flow._cut_resets)
         return near, far
 
+    def _fail(self, error: Exception) -> None:
+        """A function that was given to us raised: nobody is to wait for what will never arrive."""
+        if self.error is None:
+            self.error = error
+            assert self._ends is not None
+            self._sever(reset=False)
+            for end in self._ends:
+                end._lose_soon(error)
+
     def _sever(self, reset: bool) -> None:
         assert self._ends is not None
         self.to_server._sever()
@@ -322,6 +344,20 @@ class Link:
 
 def _whole() -> int:
     return READ
+
+
+def _size(size: object) -> int:
+    """What ``size()`` of `Flow.split` has returned."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"split(): the function returned {size!r}; it returns an int, at least 1 byte")
+    return max(size, 1)
+
+
+def _seconds(seconds: object) -> float:
+    """What ``seconds()`` of `Flow.delay` has returned."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+        raise TypeError(f"delay(): the function returned {seconds!r}; it returns a number of seconds, at least 0")
+    return seconds
 
 
 def _reset() -> ConnectionResetError:

@@ -1,14 +1,16 @@
 """pytest's fixtures `firefly_server` and `firefly_client`; the only file of the library that knows pytest.
 
 pytest finds it by its entry point. With pytest-asyncio the fixtures are its own kind,
-whatever its mode; without it they are plain ones, which anyio's plugin runs.
+whatever its mode; without it, and for anyio's tests, they are plain ones, which anyio's plugin runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
+
+import pytest
 
 from firefly_ws.client_builder import WebSocketClient, http_client
 from firefly_ws.connection import WebSocketConnection
@@ -17,7 +19,7 @@ from firefly_ws.server_builder import HttpServer, WebSocketRoute
 
 from .in_memory import MemoryServer, connect_in_memory
 
-__all__ = ["Clients", "Servers", "firefly_client", "firefly_server"]
+__all__ = ["Clients", "Servers", "firefly_client", "firefly_server", "pytest_fixture_setup"]
 
 GRACE = 1.0  # seconds for peers to answer a Close when a test is over
 
@@ -25,8 +27,6 @@ fixture: Callable[..., Any]
 try:
     from pytest_asyncio import fixture
 except ImportError:
-    import pytest
-
     fixture = pytest.fixture
 
 
@@ -34,7 +34,7 @@ class Servers:
     """What `firefly_server` gives: call it with a server's builder, and await the `Server`."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = _running("firefly_server")
         self._servers: list[Server] = []
 
     def __call__(
@@ -58,12 +58,14 @@ class Clients:
     """What `firefly_client` gives: call it with where to connect to, and await the `WebSocketConnection`."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = _running("firefly_client")
         self._connections: list[WebSocketConnection] = []
 
     async def __call__(self, to: Server | WebSocketClient | str, path: str = "/") -> WebSocketConnection:
         """Connect to a `Server` at *path*, to a URL, or as a client's builder says; closed when the test is over."""
         _same_loop(self._loop, "firefly_client")
+        if isinstance(to, Server):
+            await to
         if isinstance(to, MemoryServer):
             connection = await connect_in_memory(to, path)
         else:
@@ -92,28 +94,63 @@ def _builder(to: Server | WebSocketClient | str, path: str) -> WebSocketClient:
     for address in to.addresses:
         if isinstance(address, tuple):
             return http_client().websocket(address[0], address[1], path)
-    raise ValueError(f"to={to!r} has no TCP port; await it first, or give a client's builder")
+    raise ValueError(f"to={to!r} has no TCP port; give a client's builder")
+
+
+def _running(name: str) -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            f"{name} needs asyncio's event loop, and an async test; a test of anyio's that is run by trio as well "
+            "says so by a fixture: def anyio_backend(): return 'asyncio'"
+        ) from None
 
 
 def _same_loop(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    if asyncio.get_running_loop() is not loop:
+    if _running(name) is not loop:
         raise RuntimeError(
-            f"{name} belongs to another event loop than the test; give both the same scope, "
-            "as by asyncio_default_fixture_loop_scope in pytest's settings"
+            f"{name} belongs to another event loop than the test; give both the same scope, as by "
+            "asyncio_default_fixture_loop_scope in pytest's settings, and leave asyncio_mode strict beside anyio"
         )
 
 
-@fixture
-async def firefly_server() -> AsyncIterator[Servers]:
-    """Begins servers on free ports of 127.0.0.1: ``server = await firefly_server(builder)``; closes them at the end."""
+async def _servers() -> AsyncIterator[Servers]:
     servers = Servers()
     yield servers
     await servers.close()
 
 
-@fixture
-async def firefly_client() -> AsyncIterator[Clients]:
-    """Connects: ``connection = await firefly_client(server, "/path")``; closes with 1000 at the end."""
+async def _clients(firefly_server: Servers) -> AsyncIterator[Clients]:
     clients = Clients()
     yield clients
     await clients.close()
+
+
+@fixture
+async def firefly_server() -> AsyncIterator[Servers]:
+    """Begins servers on free ports of 127.0.0.1: ``server = await firefly_server(builder)``; closes them at the end."""
+    async for servers in _servers():
+        yield servers
+
+
+@fixture
+async def firefly_client(firefly_server: Servers) -> AsyncIterator[Clients]:
+    """Connects: ``connection = await firefly_client(server, "/path")``; closes with 1000 at the end, before servers."""
+    async for clients in _clients(firefly_server):
+        yield clients
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> Generator[None, object, object]:
+    """Give a test of anyio's what anyio runs, though pytest-asyncio, on a loop of its own, would run it as well."""
+    plain = {"firefly_server": _servers, "firefly_client": _clients}.get(fixturedef.argname)
+    ours = fixturedef.func.__module__ == __name__
+    if plain is None or not ours or "anyio_backend" not in request.fixturenames:
+        return (yield)
+    given = fixturedef.func
+    fixturedef.func = plain
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = given

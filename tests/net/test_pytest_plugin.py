@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from firefly_ws.testing.plugin import Clients, Servers
+
 ROOT = Path(__file__).parent.parent.parent
 TESTS = """
 import pytest
@@ -38,6 +40,16 @@ async def test_both_were_closed_and_the_client_first(firefly_server):
     (server,) = seen
     assert not server.is_listening
     assert ended == [(server, 1000)]
+
+MARK
+async def test_a_connection_over_a_socket_that_is_asked_for_first(firefly_client, firefly_server):
+    ended.clear()
+    await firefly_client(firefly_server(echo()), "/echo")  # which awaits the server
+
+MARK
+async def test_it_is_closed_first_all_the_same():
+    ((_, code),) = ended
+    assert code == 1000
 
 MARK
 async def test_urls_builders_and_servers_in_memory(firefly_server, firefly_client):
@@ -95,7 +107,7 @@ PLUGIN = ("-p", "firefly_ws.testing.plugin")
 def test_the_fixtures_work_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
     code = TESTS.replace("MARK", "@pytest.mark.asyncio" if mode == "strict" else "")
     said = run(tmp_path, code, "-p", "pytest_asyncio.plugin", *PLUGIN, "--asyncio-mode", mode)
-    assert "6 passed" in said, said
+    assert "8 passed" in said, said
 
 
 @pytest.mark.slow
@@ -103,7 +115,24 @@ def test_the_fixtures_work_with_anyio_alone(tmp_path: Path) -> None:
     code = TESTS.replace("MARK", "@pytest.mark.anyio")
     code += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
     said = run(tmp_path, code, "-p", "anyio.pytest_plugin", *PLUGIN, before="sys.modules['pytest_asyncio'] = None")
-    assert "6 passed" in said, said
+    assert "8 passed" in said, said
+
+
+@pytest.mark.parametrize("first", ["anyio.pytest_plugin", "pytest_asyncio.plugin"])
+def test_a_test_of_anyios_has_them_beside_pytest_asyncio_whichever_was_loaded_first(tmp_path: Path, first: str) -> None:
+    other = {"anyio.pytest_plugin": "pytest_asyncio.plugin", "pytest_asyncio.plugin": "anyio.pytest_plugin"}[first]
+    code = TESTS.split("async def test_both")[0].replace("MARK", "@pytest.mark.anyio").rpartition("@")[0]
+    code += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    code += "\n@pytest.mark.asyncio\nasync def test_of_the_others(firefly_server, firefly_client):\n"
+    code += "    assert (await firefly_client(firefly_server(echo()), '/echo')).is_open\n"
+    said = run(tmp_path, code, "-p", first, "-p", other, *PLUGIN, "--asyncio-mode", "strict")
+    assert "2 passed" in said, said
+
+
+def test_without_asyncio_they_say_what_they_need() -> None:
+    for fixture, name in ((Servers, "firefly_server"), (Clients, "firefly_client")):
+        with pytest.raises(RuntimeError, match=f"{name} needs asyncio.*anyio_backend"):
+            fixture()
 
 
 def test_a_test_on_another_loop_than_its_fixture_is_told_so(tmp_path: Path) -> None:
@@ -131,14 +160,14 @@ def test_pytest_finds_the_plugin_where_the_package_is_installed(tmp_path: Path) 
         tmp_path, TESTS.replace("MARK", ""), "--asyncio-mode", "auto",
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="", PYTHONPATH=f"{metadata.parent}:{ROOT}",
     )  # fmt: skip
-    assert "6 passed" in said, said
+    assert "8 passed" in said, said
 
 
-def test_the_documented_test_passes(tmp_path: Path) -> None:
+def test_the_documented_tests_pass(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "testing.md").read_text(), re.M | re.S)
-    (code,) = [block for block in blocks if "firefly_server" in block]
+    code = "\n".join(block for block in blocks if "firefly_server" in block)
     said = run(tmp_path, code, "-p", "pytest_asyncio.plugin", *PLUGIN, "--asyncio-mode", "auto")
-    assert "1 passed" in said, said
+    assert "2 passed" in said, said
 
 
 def test_nothing_but_the_plugin_loads_pytest() -> None:

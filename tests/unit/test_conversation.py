@@ -242,7 +242,7 @@ def test_a_callback_that_does_not_end_is_cancelled_when_grace_is_over(run: Run) 
                 cancelled.append(True)
 
         route = http_server().websocket("/").on_open(on_open)
-        with pytest.raises(TimeoutError, match=r"grace=0\.01"):
+        with pytest.raises(TimeoutError, match=r"grace=0\.01 .*on_open at .*test_conversation\.py:\d+"):
             async with conversation(route, grace=0.01):
                 pass
         assert cancelled == [True]
