@@ -59,7 +59,13 @@ class Connecting:
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._awaited = True
-        return self._task.__await__()
+        try:
+            return (yield from self._task.__await__())
+        except asyncio.CancelledError:
+            # Who waited was cancelled just as it opened, and will not hear of it: it would stay open for ever.
+            if self._task.done() and not self._task.cancelled() and self._task.exception() is None:
+                self._task.result().close()
+            raise
 
     def __repr__(self) -> str:
         return f"<connecting to {self._url}{', ended' if self._task.done() else ''}>"

@@ -21,7 +21,7 @@ from .connection import WebSocketConnection
 from .dial import Target
 from .extensions.registry import known_extensions
 from .handshake import check_header
-from .http.headers import header_pairs
+from .http.headers import header_pairs, is_token
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop, runtime_of
 from .runtime import Handle, submit
@@ -47,7 +47,7 @@ class _Way:
         ``ImportError`` where python-socks is missing; a proxy that refuses gives a `ProxyError`.
         """
         found = None if url is None else _proxy.parse(url)
-        check_context(ssl, optional=True)
+        check_context(ssl, optional=True, not_for=_ssl.PROTOCOL_TLS_SERVER)
         if ssl is not None and (found is None or found.scheme != "https"):
             raise ValueError(f"ssl={ssl!r}: the proxy {found} has no TLS to set up, only an https:// one has")
         self._via = lambda _: found
@@ -74,11 +74,12 @@ class HttpClient(ConnectionDefaults, _Way):
     def __init__(self, config: HttpConfig | None = None) -> None:
         self.config = check_config(config)
         super().__init__(self.config.policy, self.config.extensions, self.config.converter)
+        check_context(self.config.ssl, optional=True, not_for=_ssl.PROTOCOL_TLS_SERVER)
         self._ssl = self.config.ssl
 
     def ssl(self, context: _ssl.SSLContext) -> Self:
         """TLS with this context for all ``wss`` connections that set none of their own."""
-        check_context(context, optional=False)
+        check_context(context, optional=False, not_for=_ssl.PROTOCOL_TLS_SERVER)
         self._ssl = context
         return self
 
@@ -190,6 +191,8 @@ class WebSocketClient(ConnectionOptions, _Way):
     def bearer(self, token: str) -> Self:
         """``Authorization: Bearer`` (RFC 6750)."""
         _check_secret("token", token)
+        if not token:
+            raise ValueError("bearer(''): the token is empty")
         return self._authorization(f"Bearer {token}")
 
     def _authorization(self, value: str) -> Self:
@@ -208,7 +211,9 @@ class WebSocketClient(ConnectionOptions, _Way):
         for name, value in cookies.items():
             check("cookie", name, str, "a str")
             _check_secret(f"cookie {name!r}", value)
-            if any(sign in f"{name}{value}" for sign in ";,\r\n\0 "):
+            if not is_token(name):
+                raise ValueError(f"cookie {name!r}: its name must be a token: letters, digits, !#$%&'*+-.^_`|~")
+            if any(sign in value for sign in ";,\r\n\t\0 "):
                 raise ValueError(f"cookie {name!r}: no blanks, commas or semicolons (RFC 6265 §4.1.1)")
             check_header("Cookie", f"{name}={value}")
         if not self._cookies and any(name.lower() == "cookie" for name, _ in self._headers):
@@ -228,7 +233,7 @@ class WebSocketClient(ConnectionOptions, _Way):
 
     def ssl(self, context: _ssl.SSLContext) -> Self:
         """TLS with this context; by default certificates are verified against the system's authorities."""
-        check_context(context, optional=False)
+        check_context(context, optional=False, not_for=_ssl.PROTOCOL_TLS_SERVER)
         if not self._url.secure:
             raise ValueError(f"ssl(): {self._url} is not wss, there is no TLS to set up")
         self._ssl = context
@@ -378,13 +383,15 @@ class WebSocketClient(ConnectionOptions, _Way):
         if loop is not None:
             return Connecting(self._url, loop, work, unused)
 
-        async def start() -> WebSocketConnection:
+        async def start(take: Callable[[], bool]) -> WebSocketConnection:
             running = current_loop()
             assert running is not None
             connection: WebSocketConnection = await Connecting(self._url, running, work, unused)
+            if not take():  # cancelled just as it opened: nobody has it, and it would hold the script for ever
+                connection.close()
             return connection
 
-        handle: Handle[WebSocketConnection] = submit(start, what=f"connecting to {self._url}")
+        handle: Handle[WebSocketConnection] = submit(start, what=f"connecting to {self._url}", takes=True)
         return handle
 
     async def __aenter__(self) -> WebSocketConnection:

@@ -93,12 +93,16 @@ def check_port(port: object, least: int) -> None:
         raise ValueError(f"port={port!r} must be {least} to 65535")
 
 
-def check_context(context: object, *, optional: bool) -> None:
-    """``TypeError`` for anything but an `ssl.SSLContext` (or ``None``, where it is optional)."""
+def check_context(context: object, *, optional: bool, not_for: int | None = None) -> None:
+    """``TypeError`` for anything but an `ssl.SSLContext` (or ``None``, where it is optional); ``ValueError`` for one
+    of the other end, whose protocol is *not_for*."""
     if context is None and optional:
         return
     if not isinstance(context, _ssl.SSLContext):
         raise TypeError(f"ssl={context!r} must be an ssl.SSLContext, not {type(context).__name__}")
+    if context.protocol == not_for:
+        ours = "client" if not_for == _ssl.PROTOCOL_TLS_SERVER else "server"
+        raise ValueError(f"ssl={context!r} is of {context.protocol.name}, which no {ours} can use")
 
 
 def check_size(name: str, size: int | None) -> int | None:

@@ -8,7 +8,7 @@ import socket
 import ssl as _ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohappyeyeballs
 
@@ -20,6 +20,7 @@ from .errors import HandshakeError, ProxyError, WebSocketConnectionException
 from .handshake import make_offer, verify
 from .http.head import ResponseHead
 from .http.request import Request
+from .http.said import answered, one_line, quoted, secrets_of
 from .options import Settings
 from .per_loop import runtime_of
 from .proxy import ProxyURL
@@ -27,12 +28,22 @@ from .redirects import REDIRECTS, follow, is_redirect, without_credentials
 from .sockets import keep_alive, no_delay
 from .tunnel import Tunnel, through_socks
 from .turns import turn_of
-from .url import WebSocketURL
+from .url import WebSocketURL, without_user
 
 if TYPE_CHECKING:
     from .http.head import ResponseBody, ResponseInfo
 
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""OpenSSL's reasons for bytes that are none of TLS."""
+_WANTS_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "certificate required", "HANDSHAKE_FAILURE", "handshake failure")
+"""An alert that a server sends, TLS 1.3's and what there was before, to who has not identified himself."""
+
 __all__ = ["ClientHandshake", "Target", "dial"]
+
+_LONG: Final = 1e8
+"""Seconds: where somebody wants a limit, and open_timeout is the one that counts."""
+_A_MOMENT: Final = 0.01
+"""Seconds between two looks at a unix socket whose queue is full."""
 
 
 @dataclass(slots=True)
@@ -76,8 +87,8 @@ async def dial(target: Target, callbacks: Callbacks) -> WebSocketConnection:
         if refusal is not None:
             raise refusal from error
         raise WebSocketConnectionException(
-            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds; "
-            ".open_timeout(seconds) allows more"
+            f"cannot connect to {target.url}: not open within open_timeout={seconds} seconds, which ended while "
+            f"{trying.doing}; .open_timeout(seconds) allows more"
         ) from error
     finally:
         if target.sock is not None and trying.stage is None:
@@ -92,6 +103,8 @@ class _Dial:
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self.stage: _Stage | None = None
+        self.doing = ""
+        """What is being waited for, in words."""
 
     async def follow(self) -> WebSocketConnection:
         """Ask, and go on asking where the answers lead."""
@@ -120,6 +133,7 @@ class _Dial:
 
     async def _ask(self, url: WebSocketURL, headers: tuple[tuple[str, str], ...]) -> WebSocketConnection:
         target = self._target
+        self.stage = None  # that of the address before has had its answer
         proxy = None if target.proxy is None else target.proxy(url)
         context = target.context() if url.secure else None
         handshake = ClientHandshake(target, url, headers, self._callbacks)
@@ -128,6 +142,7 @@ class _Dial:
                 await self._directly(await self._socket(proxy, url), handshake, context, url.host)
             else:
                 await self._inside(await self._through(proxy, url), handshake, context, url.host)
+            self.doing = f"waiting for the answer of {url}"
         except WebSocketConnectionException:
             raise
         except (OSError, _ssl.CertificateError) as error:
@@ -139,15 +154,15 @@ class _Dial:
         if target.sock is not None:
             return target.sock
         if target.unix is not None:
-            return await _connect_unix(self._loop, target.unix, url)
+            return await self._connect_unix(target.unix, url)
         if proxy is not None:
             hosts = [url.host]
             if not proxy.resolves:
                 family = socket.AF_INET if proxy.scheme == "socks4" else socket.AF_UNSPEC
-                infos = await _resolve(self._loop, url.host, url.port, f"cannot connect to {url}", family)
+                infos = await self._resolve(url.host, url.port, f"cannot connect to {url}", family)
                 hosts = list(dict.fromkeys(info[4][0] for info in infos))
             return await through_socks(proxy, url, hosts, lambda: self._reach(proxy, url))
-        return await _connect(self._loop, url.host, url.port, f"cannot connect to {url}")
+        return await self._connect(url.host, url.port, f"cannot connect to {url}")
 
     async def _directly(
         self,
@@ -160,7 +175,7 @@ class _Dial:
         self.stage = stage
         try:
             transport, _ = await self._loop.create_connection(
-                lambda: stage, sock=sock, ssl=context, server_hostname=None if context is None else host
+                lambda: stage, sock=sock, **({} if context is None else self._tls(context, host))
             )
         except BaseException:
             if stage._transport is not None:  # TLS stood already as the time ended
@@ -178,22 +193,75 @@ class _Dial:
                 transport.set_protocol(stage)
                 stage.connection_made(transport)
             else:
-                inner: Any = await self._loop.start_tls(transport, stage, context, server_hostname=host)
+                tls = self._tls(context, host)
+                inner: Any = await self._loop.start_tls(transport, stage, tls.pop("ssl"), **tls)
                 stage.connection_made(inner)
         except BaseException:
             transport.abort()
             raise
 
+    def _tls(self, context: _ssl.SSLContext, host: str) -> dict[str, Any]:
+        """The loop's options for TLS with *host*, which is about to begin."""
+        self.doing = f"agreeing on TLS with {host}"
+        # SNI and certificates name no zone and no root (RFC 6066 §3). The limit is open_timeout, not one of the loop.
+        name = host.partition("%")[0] if ":" in host else host.removesuffix(".")
+        return {"ssl": context, "server_hostname": name, "ssl_handshake_timeout": _LONG}
+
+    async def _connect(self, host: str, port: int, what: str) -> socket.socket:
+        """Resolve and connect, trying the addresses as RFC 8305 has it."""
+        infos = await self._resolve(host, port, what)
+        self.doing = f"connecting to {host} port {port}"
+        try:
+            sock = await aiohappyeyeballs.start_connection(
+                infos, happy_eyeballs_delay=0.25, interleave=1, loop=self._loop
+            )
+        except OSError as error:
+            # The loop's own text repeats the address and leaves the reason out.
+            raise _failed(f"{what}: {host} port {port}", error) from error
+        return _tuned(sock)
+
+    async def _resolve(self, host: str, port: int, what: str, family: int = socket.AF_UNSPEC) -> list[Any]:
+        self.doing = f"looking up {host}"
+        try:
+            return await self._loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise WebSocketConnectionException(
+                f"{what}: the host {host!r} does not resolve: {error.strerror or error}"
+            ) from error
+
+    async def _connect_unix(self, path: str, url: WebSocketURL) -> socket.socket:
+        shown = path.replace("\0", "@")
+        self.doing = f"waiting for room in the queue of the unix socket {shown!r}"
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            while True:
+                try:
+                    sock.connect(path)
+                    return sock
+                except BlockingIOError:
+                    # Its backlog is full, and nothing tells when it is not (connect(2), EAGAIN); the loop's own
+                    # sock_connect takes this for TCP's way of saying that it has begun.
+                    await asyncio.sleep(_A_MOMENT)
+        except OSError as error:
+            sock.close()
+            raise _failed(f"cannot connect to {url}: the unix socket {shown!r}", error) from error
+        except BaseException:
+            sock.close()
+            raise
+
     async def _reach(self, proxy: ProxyURL, url: WebSocketURL) -> socket.socket:
         """A socket to the proxy itself."""
         try:
-            return await _connect(
-                self._loop, proxy.host, proxy.port, f"cannot connect to {url} through the proxy {proxy}"
+            sock = await self._connect(
+                proxy.host, proxy.port, f"cannot connect to {url} through the proxy {proxy}"
             )
         except WebSocketConnectionException as error:
             failed = ProxyError(str(error))
             failed.errno = error.errno
             raise failed from error.__cause__
+        self.doing = f"waiting for the answer of the proxy {proxy}"
+        return sock
 
     async def _through(self, proxy: ProxyURL, url: WebSocketURL) -> Any:
         """A transport to *url*, through an HTTP proxy."""
@@ -210,6 +278,7 @@ class _Dial:
         except (OSError, _ssl.CertificateError) as error:
             failure = _tls_failed(what, proxy.host, error, ".proxy(url, ssl=context)")
             raise ProxyError(str(failure)) from error
+        self.doing = f"waiting for the answer of the proxy {proxy}"
         await tunnel.wait()
         return transport
 
@@ -220,47 +289,18 @@ def _tls_failed(what: str, host: str, error: Exception, option: str) -> WebSocke
             f"{what}: the certificate is not valid for {host}: {error.verify_message}; "
             f"to trust another authority pass {option}"
         )
-    text = str(error) or "the server ended the connection"
-    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+    text = _told(error) or "the server ended the connection"
+    if getattr(error, "reason", None) in _NO_TLS:
         text += "; what answered was no TLS: is it a server for ws://?"
     return WebSocketConnectionException(f"{what}: TLS failed: {text}")
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, what: str) -> socket.socket:
-    """Resolve and connect, trying the addresses as RFC 8305 has it."""
-    infos = await _resolve(loop, host, port, what)
-    try:
-        sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=0.25, interleave=1, loop=loop)
-    except OSError as error:
-        # The loop's own text repeats the address and leaves the reason out.
-        raise _failed(f"{what}: {host} port {port}", error) from error
-    return _tuned(sock)
-
-
-async def _resolve(
-    loop: asyncio.AbstractEventLoop, host: str, port: int, what: str, family: int = socket.AF_UNSPEC
-) -> list[Any]:
-    try:
-        return await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise WebSocketConnectionException(
-            f"{what}: the host {host!r} does not resolve: {error.strerror or error}"
-        ) from error
-
-
-async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str, url: WebSocketURL) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await loop.sock_connect(sock, path)
-    except OSError as error:
-        sock.close()
-        shown = path.replace("\0", "@")
-        raise _failed(f"cannot connect to {url}: the unix socket {shown!r}", error) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def _told(error: BaseException) -> str:
+    """What the system, or TLS, says; of an alert that asks for a certificate how to give one."""
+    text = str(error)
+    if any(alert in text for alert in _WANTS_CERTIFICATE):
+        text += "; the server may want a certificate of yours: context.load_cert_chain(...), .ssl(context)"
+    return text
 
 
 def _failed(what: str, error: OSError) -> WebSocketConnectionException:
@@ -289,11 +329,12 @@ class ClientHandshake(asyncio.Protocol):
         self._target = target
         self._url = target.url if url is None else url
         self._callbacks = settings.callbacks if callbacks is None else callbacks
+        self._headers = target.headers if headers is None else headers
         self._offer = make_offer(
             self._url,
             extensions=settings.extensions or (),
             sub_protocols=settings.sub_protocols,
-            headers=target.headers if headers is None else headers,
+            headers=self._headers,
             origin=target.origin,
         )
         self._loop = asyncio.get_running_loop()
@@ -370,13 +411,14 @@ class ClientHandshake(asyncio.Protocol):
         info, body = self._info, self._body
         if info is None or body is None:
             return None
-        hint = "; .redirects(max) follows it" if info.status in REDIRECTS and not self._target.redirects else ""
-        return HandshakeError(
-            info.status,
-            info.headers,
-            body.data,
-            f"{self._url} answered {info.status} {info.reason} instead of 101 Switching Protocols{hint}",
-        )
+        what = f"{self._url} answered {answered(info.status, info.reason)} instead of 101 Switching Protocols"
+        location = info.headers.get("location") if info.status in REDIRECTS else None
+        if location is None:
+            what += quoted(info.headers, body.data, secrets_of(self._headers))
+        else:
+            what += f", but leads to {one_line(without_user(location))!r}"
+            what += "" if self._target.redirects else "; .redirects(max) follows it"
+        return HandshakeError(info.status, info.headers, body.data, what)
 
     def _fail(self, error: BaseException | None) -> None:
         if not self._opened.done():
@@ -399,6 +441,9 @@ class ClientHandshake(asyncio.Protocol):
         if self._body is not None:
             self._fail(self.refusal())
             return
-        failed = HandshakeError(0, message=f"{self._url}: the connection ended before the server answered")
+        what = f"{self._url}: the connection ended before the server answered"
+        if error is not None:
+            what += f": {_told(error)}"
+        failed = HandshakeError(0, message=what)
         failed.__cause__ = error
         self._opened.set_exception(failed)

@@ -52,7 +52,20 @@ __all__ = [
 
 
 class WebSocketException(Exception):
-    """Base of all errors of this library."""
+    """Base of all errors of this library. They may be copied and pickled, as for another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default what made it would be called with the text, which is made from the facts and is none of them.
+        facts = dict(self.__dict__)
+        if isinstance(self, OSError) and self.errno is not None:
+            facts["errno"] = self.errno
+        return _again, (type(self), self.args), facts
+
+
+def _again(kind: type[WebSocketException], args: tuple[object, ...]) -> WebSocketException:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class WebSocketConnectionException(WebSocketException, OSError):

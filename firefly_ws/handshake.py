@@ -17,6 +17,7 @@ from .http.head import ResponseInfo
 from .http.headers import Headers, HeaderSource, header_line, header_pairs, is_token, split_list
 from .http.request import Request
 from .http.response import Response
+from .http.said import answered
 from .url import WebSocketURL
 
 __all__ = [
@@ -408,7 +409,7 @@ def verify(info: ResponseInfo, offer: Offer, body: bytes = b"") -> Agreement:
         return HandshakeError(info.status, headers, body, message)
 
     if info.status != 101:
-        raise wrong(f"the server answered {info.status} {info.reason} instead of 101 Switching Protocols")
+        raise wrong(f"the server answered {answered(info.status, info.reason)} instead of 101 Switching Protocols")
     if info.http_version != "1.1":
         raise wrong(f"the server answered in HTTP/{info.http_version}; an upgrade needs HTTP/1.1")
     upgrade = headers.get("upgrade")

@@ -25,6 +25,11 @@ logger = logging.getLogger("firefly_ws")
 
 T = TypeVar("T")
 
+# The listens that what runs here is a part of: the startup of an application, which comes before they are bound.
+_part_of: Final[contextvars.ContextVar[frozenset[asyncio.Future[Any]]]] = contextvars.ContextVar(
+    "_part_of", default=frozenset()
+)
+
 # Seconds. A Closable bounds its own graceful end (Server.close: 10 s); this is the net below it, for one that hangs.
 CLOSE_LIMIT: Final = 15.0
 # Seconds that the net gives more than a Closable's own `close_limit`.
@@ -226,10 +231,18 @@ class Runtime:
             self._listens.add(future)
             future.add_done_callback(self._listens.discard)
 
+    def inside_listen(self) -> None:
+        """What this task begins from here on is part of its listen, and must not wait for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        _part_of.set(_part_of.get() | {task})
+
     async def listens_settled(self) -> None:
-        """Return once every listen begun before this call has bound or failed; at once if there is none."""
+        """Return once every listen begun before this call has bound or failed, but for those this is a part of."""
         if self._listens:
-            await asyncio.wait(set(self._listens))
+            others = self._listens - _part_of.get()
+            if others:
+                await asyncio.wait(others)
 
     # --- errors
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from .url import WebSocketURL, malformed, normal_host, without_user
+from .url import WebSocketURL, check_authority, decoded_user, malformed, normal_host, without_user
 
 __all__ = ["ProxyURL", "from_environment", "parse"]
 
@@ -69,9 +69,8 @@ def parse(url: str) -> ProxyURL:
         raise ValueError(f"proxy {shown!r}: port 0 must be from 1 to 65535")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"proxy {shown!r} must end behind its port: a proxy has no path, query or fragment")
-    userinfo = None
-    if parts.username is not None:
-        userinfo = (unquote(parts.username), unquote(parts.password or ""))
+    check_authority(parts.netloc, f"proxy {shown!r}")
+    userinfo = decoded_user(parts.username, parts.password, f"proxy {shown!r}")
     proxy = ProxyURL(scheme, normal_host(parts.hostname, shown), port or _DEFAULT_PORT[scheme], userinfo)
     if proxy.is_socks:
         _check_socks(proxy, shown)

@@ -44,12 +44,13 @@ logger = logging.getLogger("firefly_ws")
 MAIN_GRACE: Final = 0.1
 
 
-def submit(call: Callable[..., Any], *args: Any, what: str = "") -> Handle[Any]:
+def submit(call: Callable[..., Any], *args: Any, what: str = "", takes: bool = False) -> Handle[Any]:
     """From any thread: run ``call(*args)`` on the library's own loop, which is started if need be.
 
-    See `Runtime.submit`; ``what`` names the call in messages. Raises ``RuntimeError`` when the script is over.
+    See `Runtime.submit`, also for ``takes``; ``what`` names the call in messages. Raises ``RuntimeError`` when the
+    script is over.
     """
-    return background().runtime.submit(call, *args, what=what)
+    return background().runtime.submit(call, *args, what=what, takes=takes)
 
 
 @overload

@@ -111,6 +111,7 @@ class Server:
     async def _bind(self, binding: Callable[[Server], Any]) -> None:
         application = self._application
         if application is not None:
+            self._runtime.inside_listen()
             await application.startup(self._what)
         try:
             self._servers = await binding(self)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .errors import HandshakeError, ProxyError, WebSocketConnectionException
 from .http.head import ResponseHead
+from .http.said import answered, quoted
 from .proxy import ProxyURL
 from .url import WebSocketURL
 
@@ -40,7 +41,10 @@ class Tunnel(asyncio.Protocol):
         self._info: ResponseInfo | None = None
         self._body: ResponseBody | None = None
         self._transport: Any = None
+        self._secrets: list[str] = []
         self._opened: asyncio.Future[None] = loop.create_future()
+        # Whoever gave up before is not to be told by the loop that nobody has heard of it.
+        self._opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The proxy is reached: ask it."""
@@ -48,7 +52,9 @@ class Tunnel(asyncio.Protocol):
         to = self._url.authority
         credentials = b""
         if self._proxy.userinfo is not None:
-            credentials = b"Proxy-Authorization: Basic %s\r\n" % b64encode(":".join(self._proxy.userinfo).encode())
+            encoded = b64encode(":".join(self._proxy.userinfo).encode())
+            credentials = b"Proxy-Authorization: Basic %s\r\n" % encoded
+            self._secrets = [one for one in (encoded.decode(), self._proxy.userinfo[1]) if one]
         request = f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: firefly-ws\r\n".encode("ascii")
         self._transport.write(request + credentials + b"\r\n")
 
@@ -89,9 +95,11 @@ class Tunnel(asyncio.Protocol):
         info, body = self._info, self._body
         if info is None or body is None:
             return None
-        what = f"it answered {info.status} {info.reason}"
-        if info.status == 407:
-            what += "; give user and password in the proxy's URL" if self._proxy.userinfo is None else ""
+        what = f"it answered {answered(info.status, info.reason)}"
+        if info.status == 407 and self._proxy.userinfo is None:
+            what += "; give user and password in the proxy's URL"
+        else:
+            what += quoted(info.headers, body.data, self._secrets)
         return ProxyError(self._failure(what), info.status, info.headers, body.data)
 
     def eof_received(self) -> bool:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["WebSocketURL", "malformed", "normal_host", "parse", "without_user"]
+__all__ = ["WebSocketURL", "check_authority", "decoded_user", "malformed", "normal_host", "parse", "without_user"]
 
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 _host_chars = re.compile(r"[0-9A-Za-z\-._~!$&'()*+,;=]+").fullmatch
+_lone_percent = re.compile(r"%(?![0-9A-Fa-f]{2})").sub
+_is_zone = re.compile(r"[0-9A-Za-z\-._~]+").fullmatch
+_bracketed = re.compile(r"\[[^\]]*\](?::[0-9]*)?").fullmatch
 _user = re.compile(r"//.*@", re.DOTALL).sub  # up to the last one: a password that is not encoded has any sign
 _SAFE = "%/:@!$&'()*+,;=~-._"
 
@@ -26,22 +29,27 @@ class WebSocketURL:
     port: int
     target: str
     """Path and query as sent in the request line."""
-    userinfo: tuple[str, str] | None = field(default=None, repr=False)
+    userinfo: tuple[str, str] | None = field(default=None, repr=False, compare=False)
     """User and password, decoded; sent as basic authentication, never as part of the URL, and never shown."""
 
     @property
     def host_header(self) -> str:
         """The authority as the Host header has it: the port only where it is not the default (RFC 6455 §4.1)."""
-        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+        # A zone is a name of this machine for one of its interfaces: no server's business (RFC 6874 §1).
+        return self._with_port(self.host.partition("%")[0] if ":" in self.host else self.host)
 
     @property
     def authority(self) -> str:
         """Host and port, always both: what a proxy's CONNECT asks for."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def _with_port(self, host: str) -> str:
+        host = f"[{host}]" if ":" in host else host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
     def __str__(self) -> str:
-        return f"{'wss' if self.secure else 'ws'}://{self.host_header}{self.target}"
+        host = self.host.replace("%", "%25") if ":" in self.host else self.host  # of a zone (RFC 6874 §2)
+        return f"{'wss' if self.secure else 'ws'}://{self._with_port(host)}{self.target}"
 
 
 def without_user(url: str) -> str:
@@ -54,6 +62,8 @@ def malformed(url: str, error: ValueError) -> str:
     text = str(error)
     if text.startswith("Port could"):
         text = "its port is no number"
+    elif text.startswith("Port out"):
+        text = "its port must be from 1 to 65535"
     elif text.startswith("netloc"):
         text = "its host has characters that become others when it is normalised"
     return f"{without_user(url)!r} is malformed: {text}"
@@ -78,20 +88,43 @@ def parse(url: str) -> WebSocketURL:
         raise ValueError(f"url {malformed(url, error)}") from None
     if not parts.hostname:
         raise ValueError(f"url {shown!r} has no host")
+    check_authority(parts.netloc, f"url {shown!r}")
     secure = parts.scheme == "wss"
-    userinfo = None
-    if parts.username is not None:
-        userinfo = (unquote(parts.username), unquote(parts.password or ""))
-    target = quote(parts.path, safe=_SAFE) or "/"
+    target = _encoded(parts.path, _SAFE) or "/"
     if parts.query:
-        target += "?" + quote(parts.query, safe=_SAFE + "?")
+        target += "?" + _encoded(parts.query, _SAFE + "?")
     return WebSocketURL(
         secure,
         normal_host(parts.hostname, shown),
         _port(port, shown, secure),
         target,
-        userinfo,
+        decoded_user(parts.username, parts.password, f"url {shown!r}"),
     )
+
+
+def _encoded(text: str, safe: str) -> str:
+    # A percent sign that begins no octet is meant as itself, and would make the request malformed (RFC 3986 §2.4).
+    return quote(_lone_percent("%25", text), safe=safe)
+
+
+def check_authority(authority: str, what: str) -> None:
+    """``ValueError``, beginning with *what*, for an authority that others take apart in another way than urllib."""
+    if "\\" in authority:
+        # Browsers see a slash, so that "ws://a\\@b/" is host a for them and host b for urllib.
+        raise ValueError(f"{what} must have no backslash before its path; in a password it is %5C")
+    host = authority.rpartition("@")[2]
+    if host.startswith("[") and not _bracketed(host):
+        raise ValueError(f"{what}: behind the ] of its IPv6 address there may be a port alone")
+
+
+def decoded_user(user: str | None, password: str | None, what: str) -> tuple[str, str] | None:
+    """User and password of a URL, ``None`` without; ``ValueError``, beginning with *what*, where they are no UTF-8."""
+    if not user and not password:
+        return None
+    try:
+        return unquote(user or "", errors="strict"), unquote(password or "", errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(f"{what}: user and password must be UTF-8, each octet encoded as %XX") from None
 
 
 def _port(port: int | None, url: str, secure: bool) -> int:
@@ -107,7 +140,10 @@ def normal_host(host: str, url: str) -> str:
     if ":" in host:
         try:
             # The zone of a link-local address is written %25 in a URL (RFC 6874).
-            return str(IPv6Address(host.replace("%25", "%", 1)))
+            address = IPv6Address(host.replace("%25", "%", 1))
+            if address.scope_id is not None and not _is_zone(address.scope_id):
+                raise ValueError
+            return str(address)
         except ValueError:
             raise ValueError(f"url {url!r}: {host!r} is no IPv6 address") from None
     host = unquote(host)
@@ -116,6 +152,7 @@ def normal_host(host: str, url: str) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise ValueError(f"url {url!r}: {host!r} is no valid host name") from None
-    if not _host_chars(host):
+    labels = host.removesuffix(".").split(".")
+    if not _host_chars(host) or len(host) > 254 or not all(0 < len(label) < 64 for label in labels):
         raise ValueError(f"url {url!r}: {host!r} is no valid host name")
     return host.lower()

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from firefly_ws.codes import CloseCode
-from firefly_ws.errors import HandshakeError
 
 from .show import plain
 
@@ -25,7 +24,6 @@ __all__ = ["OTHER_CODE", "connected", "exit_code", "why_closed", "why_not_connec
 OTHER_CODE: Final = 3
 
 _GOODBYE: Final = 1.0  # seconds for the server to answer the Close of one who has pressed Ctrl-C
-_QUOTED: Final = 200  # characters of an answer
 # 1005: the peer closed, and gave no code (RFC 6455 §7.1.5).
 _NORMAL: Final = (CloseCode.NORMAL, CloseCode.NO_STATUS)
 _WHO: Final[dict[Began | None, str]] = {
@@ -89,6 +87,5 @@ def why_closed(details: CloseDetails) -> str:
 
 
 def why_not_connected(error: WebSocketConnectionException) -> str:
-    """Why there is no connection, for people: an answer that refuses is quoted, its first line."""
-    said = error.body.decode(errors="replace").strip()[:_QUOTED] if isinstance(error, HandshakeError) else ""
-    return f"{plain(str(error))}{': ' if said else ''}{plain(said.partition(chr(10))[0])}"
+    """Why there is no connection, for people; the text quotes an answer that refuses."""
+    return plain(str(error))

@@ -23,6 +23,7 @@ from firefly_ws.errors import HandshakeError
 from .headers import Headers, HeaderSource
 from .request import Request
 from .response import Response
+from .said import answered
 
 __all__ = ["BadRequest", "RequestHead", "ResponseBody", "ResponseHead", "ResponseInfo"]
 
@@ -255,7 +256,7 @@ class ResponseInfo:
         return ResponseBody(self._head, limit)
 
     def __repr__(self) -> str:
-        return f"<ResponseInfo {self.status} {self.reason}>"
+        return f"<ResponseInfo {answered(self.status, self.reason)}>"
 
 
 class ResponseHead:

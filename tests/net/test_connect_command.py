@@ -109,7 +109,7 @@ def test_the_exit_code_tells_how_it_ended(inside: Inside) -> None:
                 assert (code, output) == (expected, ""), typed
                 assert error.startswith(said), typed
                 assert "secret" not in error
-            assert error.endswith("Switching Protocols: who \\x1b[31mare\n")
+            assert error.endswith("Switching Protocols: 'who [31mare you?'\n")
 
 
 def test_a_signal_says_1001_to_the_server() -> None:

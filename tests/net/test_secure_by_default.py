@@ -336,13 +336,19 @@ async def test_a_client_masks_with_the_systems_randomness_and_the_key_of_its_han
     assert sum(mask in pool for mask in masks) > 1024  # all but those of a pool that was drawn before
 
 
-async def test_a_refusal_keeps_what_the_server_said_for_its_user_alone() -> None:
-    app = http_server().websocket("/").on_upgrade(lambda _: Response.text(401, SECRET, {"Set-Cookie": f"a={SECRET}"}))
+async def test_a_refusal_that_repeats_our_credentials_is_quoted_without_them() -> None:
+    said = f"nobody has {SECRET}"
+    app = http_server().websocket("/").on_upgrade(lambda _: Response.text(401, said, {"Set-Cookie": f"a={SECRET}"}))
     async with app.discard().listen("127.0.0.1", 0) as server:
-        with pytest.raises(HandshakeError) as raised:
-            await soon(http_client().websocket(url_of(server)).connect())
-    assert SECRET not in f"{raised.value} {raised.value!r} {raised.value.headers!r}"
-    assert SECRET in raised.value.body.decode()
+        for way in (
+            http_client().websocket(f"ws://ada:{SECRET}@127.0.0.1:{server.port}/"),
+            http_client().websocket(url_of(server)).bearer(SECRET),
+            http_client().websocket(url_of(server)).cookies({"sid": SECRET}),
+        ):
+            with pytest.raises(HandshakeError, match=r"'nobody has \*\*\*'$") as raised:
+                await soon(way.connect())
+            assert SECRET not in f"{raised.value} {raised.value!r} {raised.value.headers!r}"
+            assert SECRET in raised.value.body.decode()
     assert raised.value.headers["set-cookie"] == f"a={SECRET}"
 
 

@@ -70,6 +70,10 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("cookies twice", lambda: client().header("cookie", "a").cookies({"b": "c"}), ValueError, "has set it already"),
     ("an Origin twice", lambda: client().origin("a").header("Origin", "b"), ValueError, ".origin('a') has set it"),
     ("and back", lambda: client().header("origin", "b").origin("a"), ValueError, ".header('Origin', ...) has set it"),
+    ("a cookie's name", lambda: client().cookies({"a=b": "c"}), ValueError, "cookie 'a=b': its name must be a token"),
+    ("no name", lambda: client().cookies({"": "c"}), ValueError, "cookie '': its name must be a token"),
+    ("a cookie's tab", lambda: client().cookies({"a": "b\t"}), ValueError, "cookie 'a': no blanks"),
+    ("an empty token", lambda: client().bearer(""), ValueError, "the token is empty"),
     ("a cookie's line", lambda: client().cookies({"a": "b\x01"}), ValueError, "must not contain CR, LF"),
     ("forever's ways", lambda: client().unix("/x").redirects(1).forever(), ValueError, "exclude each other"),
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import re
 
 import pytest
@@ -137,3 +139,25 @@ def test_a_deserialize_error_has_the_frame() -> None:
     frame = BinaryFrame(b"x")
     assert DeserializeError("does not fit", frame).frame is frame
     assert isinstance(ConverterNotFound("none"), WebSocketException)
+
+
+def test_every_error_may_be_copied_and_pickled_with_its_facts() -> None:
+    # Left to itself, an exception is made again with its text alone.
+    reason = CloseReason(1011, "oh")
+    made: list[WebSocketException] = [
+        WebSocketConnectionException("x"), HandshakeError(403, {"a": "b"}, b"c"), ProxyError("x", 407, {}, b"c"),
+        ConnectionClosedError(reason, reason, None, "send"), ConnectionClosedOK(CloseReason(1000)),
+        ProtocolError("x", 1008), FrameTooBig(2, 1), MessageTooBig(2, 1, "max_size"), errors.InflatesTooMuch(3, 2, 1.0),
+        errors.RateExceeded(2, 1, "max_message_rate"), InvalidPayload("x"), PingTimeout(2, 1), errors.ReadTimeout(2, 1),
+        errors.WriteTimeout(2, 1, 3), QueueOverflow(2, 1), errors.ConverterNotFound("x"), DeserializeError("x"),
+    ]  # fmt: skip
+    named = {name for name in errors.__all__ if name not in ("WebSocketException", "ConnectionClosed")}
+    assert {type(error).__name__ for error in made} == named
+    for error in made:
+        error.tries = 3  # type: ignore[attr-defined]
+        if isinstance(error, OSError):
+            error.errno = 111
+        for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+            assert type(other) is type(error)
+            assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error) | vars(other))
+            assert getattr(other, "errno", None) == getattr(error, "errno", None)

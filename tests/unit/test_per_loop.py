@@ -150,6 +150,23 @@ async def test_a_connect_waits_for_the_listens_begun_before_it_and_for_no_later_
     await asyncio.wait_for(here.wait_idle(), LIMIT)
 
 
+async def test_a_connect_does_not_wait_for_the_listen_it_is_a_part_of(here: Runtime) -> None:
+    other = here.loop.create_future()
+
+    async def listen() -> None:
+        here.inside_listen()
+        connect = asyncio.create_task(here.listens_settled())  # begun in a task of the startup, as a connect is
+        await asyncio.sleep(0)
+        assert not connect.done()
+        other.set_result(None)
+        await asyncio.wait_for(connect, LIMIT)
+
+    listening = asyncio.create_task(listen())
+    here.begin_listen(listening)
+    here.begin_listen(other)
+    await asyncio.wait_for(asyncio.gather(listening, here.listens_settled()), LIMIT)
+
+
 async def test_a_connect_without_a_listen_does_not_suspend(here: Runtime) -> None:
     with pytest.raises(StopIteration):
         here.listens_settled().send(None)

@@ -48,7 +48,7 @@ def test_an_address_is_shown_without_user_and_password() -> None:
         ("http://", "has no host"),
         ("http://ada:secret@", "has no host"),
         ("http://proxy:0", "port 0 must be from 1 to 65535"),
-        ("http://ada:secret@proxy:65536", "is malformed: Port out of range"),
+        ("http://ada:secret@proxy:65536", "is malformed: its port must be from 1 to 65535"),
         ("http://ada:secret@pro xy", "must not contain blanks"),
         ("http://ada:secret@proxy/path", "has no path, query or fragment"),
         ("http://proxy?x", "has no path, query or fragment"),

@@ -25,6 +25,14 @@ from firefly_ws.url import parse
         ("ws://bücher.example/", False, "xn--bcher-kva.example", 80, "/", "xn--bcher-kva.example"),
         ("ws://a/ü/%C3%BC b?q=ö&r=%20", False, "a", 80, "/%C3%BC/%C3%BC%20b?q=%C3%B6&r=%20", "a"),
         ("ws://a_b/", False, "a_b", 80, "/", "a_b"),
+        ("ws://a:/", False, "a", 80, "/", "a"),
+        ("ws://a.:81/", False, "a.", 81, "/", "a.:81"),
+        ("ws://@a/", False, "a", 80, "/", "a"),
+        ("ws://:@a/", False, "a", 80, "/", "a"),
+        ("ws://[::1]:81", False, "::1", 81, "/", "[::1]:81"),
+        ("ws://a/100%?b=%zz&c=%4", False, "a", 80, "/100%25?b=%25zz&c=%254", "a"),
+        ("ws://a/b\\c", False, "a", 80, "/b%5Cc", "a"),
+        ("ws://" + "a" * 63 + "/", False, "a" * 63, 80, "/", "a" * 63),
     ],
 )
 def test_a_url_is_taken_apart(url: str, secure: bool, host: str, port: int, target: str, header: str) -> None:  # F6
@@ -39,6 +47,24 @@ def test_the_user_is_decoded_and_not_shown() -> None:
     assert parsed.userinfo == ("us@er", "p:ss")
     assert str(parsed) == "ws://a:81/x"
     assert parse("ws://user@a/").userinfo == ("user", "")
+
+
+def test_a_user_that_no_browser_sees_or_nobody_can_decode_is_refused() -> None:
+    # To a browser the first is host a; the second was sent with U+FFFD in the place of what was meant.
+    for url, why in (("ws://a\\@b/", "no backslash"), ("ws://u:%ff@a/", "user and password must be UTF-8")):
+        with pytest.raises(ValueError, match=why) as caught:
+            parse(url)
+        assert "%ff" not in str(caught.value)
+
+
+def test_a_zone_is_part_of_the_address_and_not_of_the_host_header() -> None:
+    parsed = parse("ws://[fe80::1%25eth0]:81/x")
+    assert (str(parsed), parsed.host_header) == ("ws://[fe80::1%25eth0]:81/x", "[fe80::1]:81")
+    assert parse(str(parsed)) == parsed
+
+
+def test_two_urls_are_one_address_whoever_asks() -> None:
+    assert parse("ws://u:p@a/") == parse("ws://a:80/")
 
 
 def test_the_authority_always_has_a_port() -> None:
@@ -59,11 +85,21 @@ def test_the_authority_always_has_a_port() -> None:
         ("ws:///path", "no host"),
         ("ws://:80/", "no host"),
         ("ws://a:0/", "port 0 must be from 1 to 65535"),
-        ("ws://a:65536/", "malformed"),
+        ("ws://a:65536/", "its port must be from 1 to 65535"),
+        ("ws://a\\b/", "no backslash before its path"),
+        ("ws://a\\:80/", "no backslash before its path"),
+        ("ws://[::1]x/", r"behind the \] .* a port alone"),
+        ("ws://a..b/", "no valid host name"),
+        ("ws://.a/", "no valid host name"),
+        ("ws://./", "no valid host name"),
+        ("ws://" + "a" * 64 + "/", "no valid host name"),
+        ("ws://" + "a." * 128 + "/", "no valid host name"),
         ("ws://a:x/", "malformed"),
         ("ws://[::1/", "malformed"),
         ("ws://[::g]/", r"malformed|IPv6"),
         ("ws://[v1.a:b]/", "no IPv6 address"),
+        ("ws://[fe80::1%25a b]/", "no IPv6 address"),
+        ("ws://[fe80::1%ü]/", "no IPv6 address"),
         ("ws://a b/", "no valid host name"),
         ("ws://a%0d%0ab/", "no valid host name"),
         ("ws://a<b/", "no valid host name"),
