@@ -179,7 +179,7 @@ class WebSocketConnection(Receiving):
         """Seconds of the peer's silence after which it gets a Ping (float).
 
         May be set: ``connection.ping_interval = 20``, for this connection alone, in force at once. ``None``: no Pings.
-        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        Raises ``TypeError`` for what is no number and ``ValueError`` for 0 and below, with the value and what is
         allowed, and ``RuntimeError`` in another thread.
         """
         return self.policy.ping_interval
@@ -193,7 +193,7 @@ class WebSocketConnection(Receiving):
         """Seconds of silence behind that Ping, which end the connection with `PingTimeout` (float).
 
         May be set: ``connection.ping_timeout = 10``, for this connection alone, in force at once. ``None``: no limit.
-        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        Raises ``TypeError`` for what is no number and ``ValueError`` for 0 and below, with the value and what is
         allowed, and ``RuntimeError`` in another thread.
         """
         return self.policy.ping_timeout
@@ -207,7 +207,7 @@ class WebSocketConnection(Receiving):
         """Seconds without a byte from the peer, which end the connection with `ReadTimeout` (float).
 
         May be set: ``connection.read_timeout = 60``, for this connection alone, in force at once. ``None``: no limit.
-        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        Raises ``TypeError`` for what is no number and ``ValueError`` for 0 and below, with the value and what is
         allowed, and ``RuntimeError`` in another thread.
         """
         return self.policy.read_timeout
@@ -221,7 +221,7 @@ class WebSocketConnection(Receiving):
         """Seconds in which the peer takes nothing of what waits, which end the connection with `WriteTimeout` (float).
 
         May be set: ``connection.write_timeout = 10``, for this connection alone, in force at once. ``None``: no limit.
-        Raises ``TypeError`` for what is no number and ``ValueError`` for one below 0, with the value and what is
+        Raises ``TypeError`` for what is no number and ``ValueError`` for 0 and below, with the value and what is
         allowed, and ``RuntimeError`` in another thread.
         """
         return self.policy.write_timeout
@@ -242,12 +242,12 @@ class WebSocketConnection(Receiving):
 
     @property
     def last_read(self) -> float | None:
-        """When bytes last came, seconds since the epoch."""
-        return _epoch(self._times()[2])
+        """When bytes last came, seconds since the epoch; None before the first."""
+        return _epoch(self._times()[2]) if self.bytes_read else None
 
     @property
     def last_write(self) -> float | None:
-        """When bytes were last sent, seconds since the epoch."""
+        """When bytes were last sent, seconds since the epoch; None before the first."""
         return _epoch(self._times()[3])
 
     def send_stream(
@@ -328,5 +328,15 @@ def coding(
     return None, Chain(links) if links else None
 
 
+#: By how much the clock on the wall is ahead of the other one. Kept, so that a fact is the same whenever it is read.
+_ahead = time.time() - time.monotonic()
+
+
 def _epoch(monotonic: float) -> float | None:
-    return time.time() - (time.monotonic() - monotonic) if monotonic else None
+    global _ahead
+    if not monotonic:
+        return None
+    ahead = time.time() - time.monotonic()
+    if abs(ahead - _ahead) > 1:  # that clock has been set
+        _ahead = ahead
+    return _ahead + monotonic

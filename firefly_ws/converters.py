@@ -6,14 +6,17 @@ typed callback makes on one.
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
+import math
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from ._core.frames import Frame, TextFrame
+from .callables import check_callable
 from .codes import CloseCode, Opcode
 from .errors import ConverterNotFound, DeserializeError, WebSocketException
 
@@ -29,6 +32,9 @@ Decoder = Callable[[Frame], Any]
 _UNIONS = (Union, types.UnionType)
 
 INSTALL = "pip install 'firefly-ws[serialization]'"
+
+#: Decoders that a converter keeps; who makes a class in each call of a function gets a new one each time.
+_KEPT = 1024
 
 
 @runtime_checkable
@@ -69,8 +75,13 @@ class _ByType(Converter):
         """A function from frames to *type*; ``TypeError`` for one that no message can become."""
         # `A | B == B | A`, and which of the two is tried first matters.
         key = get_args(type) if get_origin(type) in _UNIONS else type
-        decoder = self._decoders.get(key)
+        try:
+            decoder = self._decoders.get(key)
+        except TypeError:  # of no hash: annotated with a dict, or no type at all
+            return self._make(type)
         if decoder is None:
+            if len(self._decoders) >= _KEPT:
+                self._decoders.clear()
             decoder = self._decoders[key] = self._make(type)
         return decoder
 
@@ -102,7 +113,7 @@ class JsonConverter(_ByType):
     def _make(self, type: Any) -> Decoder:
         if self._json is None:
             fits = _builtin(type)
-            return lambda frame: fits(json.loads(_text(frame), parse_constant=_no_constant))
+            return lambda frame: fits(_loads(_text(frame)))
         decode = _by_msgspec(self._json.Decoder, type)
         return lambda frame: decode(_text(frame))
 
@@ -211,6 +222,7 @@ class Converters:
 
 
 _NAMES: dict[int, str] = {Opcode.TEXT: "text", Opcode.BINARY: "binary"}
+_METHODS = {"serialize": ("value",), "deserialize": ("frame", "type"), "decoder": ("type",)}
 
 _default: Converters | None = None
 
@@ -243,13 +255,18 @@ def check_converters(given: Any) -> tuple[Converter, ...]:
 def _check(converter: Any) -> Converter:
     if isinstance(converter, type):
         raise TypeError(f"converter={converter!r} must be an object, as {converter.__name__}(), not the class")
-    for name in ("serialize", "deserialize"):
-        if not callable(getattr(converter, name, None)):
-            raise TypeError(f"converter={converter!r} must have a method {name}(); see firefly_ws.Converter")
+    for name, arguments in _METHODS.items():
+        method = getattr(converter, name, None)
+        if not callable(method):
+            if method is None and name == "decoder":
+                continue
+            has = "" if method is None else f", not {name}={method!r}"
+            raise TypeError(f"converter={converter!r} must have a method {name}(){has}; see firefly_ws.Converter")
+        check_callable(f"converter={converter!r}: its {name}()", method, *arguments, plain=True)
     opcodes = getattr(converter, "frame_types", None)
     if isinstance(opcodes, str) or not isinstance(opcodes, Collection):
         raise TypeError(f"converter={converter!r}: its frame_types={opcodes!r} must be a set, as {{Opcode.TEXT}}")
-    if not opcodes or not set(opcodes) <= _NAMES.keys():
+    if not opcodes or not all(one in tuple(_NAMES) for one in opcodes):
         raise ValueError(
             f"converter={converter!r}: its frame_types={opcodes!r} must be Opcode.TEXT, Opcode.BINARY or both"
         )
@@ -277,6 +294,8 @@ def _fitting(decode: Decoder, frame: Frame, wanted: Any) -> Any:
 def _misfit(error: Exception, frame: Frame, wanted: Any) -> WebSocketException:
     """*error* as what it means: whatever a converter raises at a message was caused by that message."""
     if isinstance(error, (DeserializeError, ConverterNotFound)):
+        if error.frame is None:  # a converter of a user's may leave that to us
+            error.frame = frame
         return error
     misfit = DeserializeError(
         f"a {_NAMES.get(frame.opcode, 'control')} message does not fit {_name(wanted)}: {_said(error)}", frame
@@ -303,6 +322,9 @@ def _text(frame: Frame) -> str | bytes:
 
 # --- msgspec
 
+#: What msgspec makes of messages where nothing is asked for.
+_READ = (type(None), bool, int, float, str, bytes, list, dict, datetime.datetime)
+
 
 def _msgspec() -> Any:
     """The module, or None where it is not installed; loaded when first needed."""
@@ -315,13 +337,31 @@ def _msgspec() -> Any:
 
 def _by_msgspec(make: Callable[[Any], Any], wanted: Any) -> Callable[[Any], Any]:
     try:
-        return typing.cast("Callable[[Any], Any]", make(wanted).decode)
+        decode = typing.cast("Callable[[Any], Any]", make(wanted).decode)
     except TypeError as error:
         # A union whose members msgspec cannot tell apart, as two dataclasses: tried one after the other.
         if get_origin(wanted) not in _UNIONS:
             raise TypeError(f"type={_name(wanted)}: no message can become that: {error}") from None
         members = get_args(wanted)
         return _first_of([_by_msgspec(make, member) for member in members], members)
+    if _is_strange(wanted):
+        raise TypeError(
+            f"type={_name(wanted)}: no message can become that by msgspec; a converter of your own can make one"
+        )
+    return decode
+
+
+def _is_strange(wanted: Any) -> bool:
+    """Whether msgspec leaves *wanted* to a hook, and without one would refuse every message."""
+    msgspec = _msgspec()
+    info = msgspec.inspect.type_info(wanted)
+    if not isinstance(info, msgspec.inspect.CustomType):
+        return False
+    try:
+        # What has been read is a value all the same of `object`, or of numbers.Number.
+        return not any(issubclass(one, info.cls) for one in _READ)
+    except TypeError:
+        return True
 
 
 def _first_of(decoders: list[Callable[[Any], Any]], members: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -348,8 +388,24 @@ def _no_builtin(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no type of JSON's; msgspec can send it: {INSTALL}")
 
 
+def _loads(text: str | bytes) -> Any:
+    """What *text* says in JSON; ``ValueError`` also for what could not be sent back: infinity, and half a character."""
+    text = text if isinstance(text, str) else text.decode()
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if "\\ud" in text.lower():
+        _dumps(value).encode()
+    return value
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON (RFC 8259 §6)")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number is out of range")
+    return value
 
 
 _BUILTINS: tuple[Any, ...] = (type(None), bool, int, float, str, list, dict)

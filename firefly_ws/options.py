@@ -7,6 +7,7 @@ client see of a builder.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -375,7 +376,7 @@ def _alone(name: str, value: object) -> dict[str, object]:
     if name == "write_high_water":
         return {name: value, "write_low_water": 0}
     if name == "write_low_water":
-        return {name: value, "write_high_water": value} if type(value) is int and value >= 0 else {name: value}
+        return {name: value, "write_high_water": sys.maxsize}
     return {name: value}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,9 @@ _SIZES = (
 )
 _COUNTS = ("max_fragments", "max_header_count", "max_pending_pings")
 _WATER = ("write_high_water", "write_low_water")
+# No time at all is a choice here: not to wait for the peer's Close. Who writes 0 elsewhere means "off", which is None.
+_MAY_BE_ZERO = ("close_timeout",)
+_MOST = sys.maxsize  # what the core counts with
 _RATIOS = ("max_inflate_ratio",)
 _RATES = ("max_message_rate", "max_byte_rate", "rate_burst")
 _CHOICES = {
@@ -106,7 +110,8 @@ class WebSocketPolicy:
 
     def __post_init__(self) -> None:
         for name in _SECONDS:
-            _check(name, getattr(self, name), (int, float), 0, "seconds", optional=True)
+            beyond = name not in _MAY_BE_ZERO
+            _check(name, getattr(self, name), (int, float), 0, "seconds", optional=True, beyond=beyond)
         for name in _SIZES:
             _check(name, getattr(self, name), (int,), 0, "bytes", optional=True)
         for name in _COUNTS:
@@ -145,25 +150,38 @@ class WebSocketPolicy:
 POLICY_FIELDS = frozenset(field.name for field in dataclasses.fields(WebSocketPolicy))
 
 
-def _check(name: str, value: object, kinds: tuple[type, ...], least: int, unit: str, *, optional: bool) -> None:
+def _check(
+    name: str, value: object, kinds: tuple[type, ...], least: int, unit: str, *, optional: bool, beyond: bool = False
+) -> None:
+    """*value* is one of *kinds*, and at least *least*, or *beyond* it."""
     if value is None and optional:
         return
-    allowed = f"at least {least}{' ' + unit if unit else ''}{', or None for no limit' if optional else ''}"
+    rest = f"{' ' + unit if unit else ''}{', or None for no limit' if optional else ''}"
+    allowed = f"{'more than' if beyond else 'at least'} {least}{rest}"
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name}={value!r} must be {'a number' if float in kinds else 'an int'}, {allowed}")
-    if not value >= least:  # type: ignore[operator]  # NaN fails here too
+    number: Any = value
+    if not (number > least if beyond else number >= least):  # NaN fails here too
         raise ValueError(f"{name}={value!r} must be {allowed}")
+    _check_most(name, number, rest)
+
+
+def _check_most(name: str, value: float, rest: str) -> None:
+    if isinstance(value, int) and value > _MOST:
+        raise ValueError(f"{name}={value!r} must be at most {_MOST}{rest}")
 
 
 def _check_rate(name: str, value: object, *, optional: bool) -> None:
     if value is None and optional:
         return
     unit = "seconds" if name == "rate_burst" else "a second"
-    allowed = f"more than 0 {unit}{', or None for no limit' if optional else ''}"
+    rest = f" {unit}{', or None for no limit' if optional else ''}"
+    allowed = f"more than 0{rest}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}={value!r} must be a number, {allowed}")
     if not 0 < value < math.inf:
         raise ValueError(f"{name}={value!r} must be {allowed}")
+    _check_most(name, value, rest)
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

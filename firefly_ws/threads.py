@@ -20,6 +20,9 @@ __all__ = ["ThreadSafeConnection", "ThreadSafeServer"]
 
 
 class _ThreadSafe:
+    # A setting that is not here must not be set on this object, and on nothing else.
+    __slots__ = ("_runtime", "_target")
+
     def __init__(self, target: Any, loop: Any) -> None:
         self._target = target
         self._runtime = runtime_of(loop)
@@ -33,8 +36,30 @@ class _ThreadSafe:
         return f"<threadsafe {self._target!r}>"
 
 
+def _setting(name: str) -> property:
+    """The connection's setting of that *name*: read at once, set in its loop's next turn."""
+
+    def get(self: ThreadSafeConnection) -> Any:
+        return getattr(self._target, name)
+
+    def put(self: ThreadSafeConnection, value: Any) -> None:
+        self._target.policy.replace(**{name: value})  # raises here, not where nobody waits for it
+        self._submit(setattr, self._target, name, value)
+
+    return property(get, put, doc=f"See `WebSocketConnection.{name}`; what is set holds behind what was called before.")
+
+
 class ThreadSafeConnection(_ThreadSafe):
     """A connection for other threads; every method returns a handle with ``.result(timeout)``."""
+
+    __slots__ = ()
+
+    ping_interval = _setting("ping_interval")
+    ping_timeout = _setting("ping_timeout")
+    read_timeout = _setting("read_timeout")
+    write_timeout = _setting("write_timeout")
+    max_frame_size = _setting("max_frame_size")
+    max_message_size = _setting("max_message_size")
 
     def __init__(self, connection: WebSocketConnection) -> None:
         super().__init__(connection, connection.loop)
@@ -151,6 +176,8 @@ class ThreadSafeConnection(_ThreadSafe):
 
 class ThreadSafeServer(_ThreadSafe):
     """A server for other threads, and what ``listen`` returns in a plain script."""
+
+    __slots__ = ()
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, server._loop)

@@ -132,6 +132,7 @@ cdef class Connection(Explained):
 
     def _limit(self, Limits limits not None, str doing):
         """Have *limits* hold from now on in place of those before: sizes and keepalive, nothing else of it."""
+        cdef Limits before = self.limits
         self.check_thread(doing)
         self.limits = limits
         if self.parser is not None:
@@ -140,6 +141,8 @@ cdef class Connection(Explained):
                 self.messages.limit_to(limits)
         if self.transport is not None and (
                 self.guard is not None or limits.first < INFINITY or self.outbox.blocked):
+            if self.guard is not None:
+                self.guard.changed(before)
             self.guarded().soon(monotonic())
 
     @property

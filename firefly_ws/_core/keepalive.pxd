@@ -31,6 +31,7 @@ cdef class Guard(Watch):
     cdef double idle_since     # when the last of them passed
     cdef bint busy             # one was being worked on then
 
+    cdef int changed(self, Limits before) except -1
     cdef int soon(self, double when) except -1
     cdef int begin(self) except -1
     cdef int end(self) except -1

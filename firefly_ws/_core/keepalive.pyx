@@ -114,6 +114,20 @@ cdef class Guard(Watch):
         self.connection = None
         return 0
 
+    cdef int changed(self, Limits before) except -1:
+        """Other limits hold than *before*: one that is switched on begins now, not with a silence of hours ago."""
+        cdef Limits limits = self.connection.limits
+        cdef double now = monotonic()
+        if (limits.read < before.read == INFINITY or limits.ping_interval < before.ping_interval == INFINITY
+                or limits.ping_timeout < before.ping_timeout == INFINITY):
+            self.silent_since = now
+            self.asked_behind = 0
+            if self.paused_at:
+                self.paused_at = now
+        if limits.write < before.write == INFINITY:
+            self.taken_at = now
+        return 0
+
     cdef int soon(self, double when) except -1:
         """Look at *when*, if not earlier."""
         cdef Limits limits = self.connection.limits
@@ -205,7 +219,7 @@ cdef class Guard(Watch):
         cdef double heard = max(connection.read_at, self.taken_at)
         cdef double silence = self.gone_by(max(heard, self.silent_since), now)
         cdef double ask = min(limits.ping_interval, limits.connection / 2)
-        cdef double due
+        cdef double due, end
         if silence >= limits.read:
             connection.give_up(ReadTimeout(silence, limits.read))
             return INFINITY
@@ -227,11 +241,13 @@ cdef class Guard(Watch):
                 return min(due, now + ask - silence)
             self.ask(now, silence)
         if limits.ping_interval < INFINITY:
-            if silence >= self.asked_behind + limits.ping_timeout:
+            # A Ping that went at half of connection_timeout may have been earlier than these two ask for.
+            end = max(self.asked_behind, limits.ping_interval) + limits.ping_timeout
+            if silence >= end:
                 connection.give_up(PingTimeout(silence, limits.ping_interval + limits.ping_timeout, limits.options[2]))
                 return INFINITY
             # An answer calls nobody: whether silence has come again is seen no later than an interval from here.
-            due = min(due, now + min(self.asked_behind + limits.ping_timeout - silence, limits.ping_interval))
+            due = min(due, now + min(end - silence, limits.ping_interval))
         return due
 
     cdef int ask(self, double now, double silence) except -1:

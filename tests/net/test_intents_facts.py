@@ -40,7 +40,8 @@ async def test_times_follow_what_happens_and_bytes_are_counted_as_on_the_wire(ne
     got = asyncio.Event()
     connection = await net.connect(server, lambda builder: builder.extensions([]).on_text(lambda *_: got.set()))
     (accepted,) = server.connections
-    assert connection.close_time is None
+    for one in (connection, accepted):
+        assert (one.close_time, one.last_read, one.last_write) == (None, None, None)
     before = accepted.bytes_read
     connection.send("x" * 100)
     await got.wait()
@@ -53,6 +54,8 @@ async def test_times_follow_what_happens_and_bytes_are_counted_as_on_the_wire(ne
     # Shown as seconds since the epoch; the two clocks are read one behind the other, on a machine that may be busy.
     for shown in (connection.open_time, connection.last_write, connection.last_read, connection.close_time):
         assert shown == pytest.approx(time.time(), abs=60)
+    # What has been does not move, whenever it is asked for.
+    assert len({(connection.open_time, connection.last_read, connection.close_time) for _ in range(100)}) == 1
     assert connection.stats["messages_sent"] == connection.stats["messages_received"] == 1
 
 

@@ -166,7 +166,7 @@ async def test_the_read_only_facts_stay_so_and_bad_values_are_refused_by_name(pl
     for name in ("ping_interval", "ping_timeout", "read_timeout", "write_timeout", "max_frame_size",
                  "max_message_size"):  # fmt: skip
         before = getattr(connection, name)
-        with pytest.raises(ValueError, match=f"{name}=-1 must be at least 0"):
+        with pytest.raises(ValueError, match=f"{name}=-1 must be (at least|more than) 0"):
             setattr(connection, name, -1)
         with pytest.raises(TypeError, match=f"{name}='1' must be a(n int| number)"):
             setattr(connection, name, "1")

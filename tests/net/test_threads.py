@@ -104,6 +104,31 @@ async def test_threadsafe_calls_give_what_the_calls_give_and_raise_what_they_rai
     assert reason == CloseReason(3000, "thread")
 
 
+async def test_settings_are_set_from_another_thread_and_a_wrong_value_raises_there(plain: Any) -> None:  # S1
+    connection, peer = await opened(plain, plain.route().discard())
+
+    def work() -> None:
+        safe = connection.threadsafe
+        for name, value in (("ping_interval", 0.01), ("ping_timeout", 5), ("read_timeout", 60), ("write_timeout", None),
+                            ("max_frame_size", 10), ("max_message_size", 20)):  # fmt: skip
+            setattr(safe, name, value)
+            with pytest.raises(TypeError, match=f"{name}='1' must be a"):
+                setattr(safe, name, "1")
+        safe.ping().result(5)
+        assert [safe.ping_interval, safe.write_timeout, safe.max_message_size] == [0.01, None, 20]
+        for name in ("idle_timeout", "ping_intervall", "latency"):
+            with pytest.raises(AttributeError):
+                setattr(safe, name, 5)
+
+    done = asyncio.ensure_future(asyncio.to_thread(work))
+    while not done.done():
+        peer.write(pong((await peer.frame()).payload))
+        await asyncio.sleep(0)
+    await done
+    policy = connection.policy
+    assert (policy.read_timeout, policy.max_frame_size, policy.write_timeout) == (60, 10, None)
+
+
 async def test_a_server_is_closed_from_another_thread_through_threadsafe(plain: Any) -> None:
     server = await plain.listen(plain.route().discard())
     peer = await plain.peer(server)

@@ -43,7 +43,7 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("a context", lambda: HttpConfig(ssl=1), TypeError, "ssl=1 must be an ssl.SSLContext"),  # type: ignore[arg-type]
     ("extensions", lambda: HttpConfig(extensions="x"), TypeError, "extensions='x' must be a list"),  # type: ignore[arg-type]
     ("an extension", lambda: HttpConfig(extensions=("x",)), ValueError, "extension 'x' is unknown; known: perm"),
-    ("a time", lambda: HttpConfig(open_timeout=-1), ValueError, "open_timeout=-1 must be at least 0 seconds"),
+    ("a time", lambda: HttpConfig(open_timeout=-1), ValueError, "open_timeout=-1 must be more than 0 seconds"),
     ("a size", lambda: HttpConfig(max_header_size=-1), ValueError, "max_header_size=-1 must be at least 0 bytes"),
     ("a count", lambda: HttpConfig(max_header_count=0), ValueError, "max_header_count=0 must be at least 1"),
     ("a URL", lambda: websocket(17), TypeError, "url=17 must be a str"),  # type: ignore[arg-type]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 import json
 import logging
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, TypedDict, Union
+import numbers
+from typing import Annotated, Any, TypedDict, Union
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import firefly_ws
 from firefly_ws import (
     BinaryFrame,
     CloseCode,
@@ -32,7 +30,6 @@ from firefly_ws import (
     http_client,
     http_server,
 )
-from firefly_ws import converters as module
 from firefly_ws.converters import Converters, check_converters, default_converters
 
 
@@ -76,13 +73,6 @@ class Lines:
 def converter(request: pytest.FixtureRequest) -> Converter:
     made: Converter = request.param()
     return made
-
-
-@pytest.fixture
-def without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where it is not installed."""
-    monkeypatch.setitem(sys.modules, "msgspec", None)
-    monkeypatch.setattr(module, "_default", None)
 
 
 def as_frame(message: str | bytes | Frame) -> Frame:
@@ -192,73 +182,40 @@ def test_a_type_that_no_message_can_become_is_the_callers_fault(converter: Conve
         converter.deserialize(frame, list[Order | Cancel])
 
 
+@dataclasses.dataclass
+class Mutable:
+    fields: list[int]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [complex, TextFrame, Exception, Order | TextFrame, Mutable([1]), [int], {"a": int}, "Order", 5, print],
+    ids=repr,
+)
+def test_what_no_message_can_become_is_refused_when_it_is_given(converter: Converter, kind: Any) -> None:  # C7
+    with pytest.raises(TypeError, match=r"type=.*: no message can become that"):
+        converter.decoder(kind)  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"type=.*: no message can become that"):
+        http_server().websocket("/").on_message(lambda value, connection: None, type=kind).listen("127.0.0.1", 0)
+
+
+def test_what_any_message_is_already_may_be_asked_for(converter: Converter) -> None:
+    frame = as_frame(converter.serialize(5))
+    for kind in (object, numbers.Number, Annotated[int, msgspec.Meta(extra_json_schema={"a": 1})]):
+        assert converter.deserialize(frame, kind) == 5
+
+
+def test_decoders_of_classes_that_are_made_again_and_again_do_not_pile_up(converter: Any) -> None:
+    for _ in range(3000):
+        converter.decoder(enum.Enum("One", ["a"]))
+    assert len(converter._decoders) <= 1024
+
+
 def test_a_value_without_words_raises_where_it_is_serialized(converter: Converter) -> None:
     with pytest.raises(TypeError, match="object"):
         converter.serialize(object())
     with pytest.raises(UnicodeEncodeError):
         converter.serialize("\ud800")
-
-
-# --- without msgspec
-
-
-@pytest.mark.usefixtures("without_msgspec")
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(None, None), (True, bool), (5, int), (2.5, float), ("ä", str), ([1, "a"], list), ({"a": None}, dict),
-     ({"a": 1}, Any), ([1], object), (None, str | None), (5, int | str)],
-)  # fmt: skip
-def test_json_does_the_builtins_by_itself(value: object, kind: Any) -> None:
-    converter = JsonConverter()
-    message = converter.serialize(value)
-    assert json.loads(str(message)) == value
-    got = converter.deserialize(as_frame(message), kind)
-    assert got == value
-    assert type(got) is type(value)
-
-
-@pytest.mark.usefixtures("without_msgspec")
-def test_an_int_is_a_float_where_one_is_asked_for() -> None:
-    got = JsonConverter().deserialize(TextFrame("5"), float)
-    assert (got, type(got)) == (5.0, float)
-
-
-@pytest.mark.usefixtures("without_msgspec")
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [("true", int), ("1.5", int), ("5", str), ("null", dict), ("[]", dict), ("{", Any), ("", Any), ("NaN", Any),
-     ("[" * 100_000, Any), ('"5"', int | None), ("1" * 5000, int)],
-)  # fmt: skip
-def test_what_does_not_fit_a_builtin_raises_with_the_frame(text: str, kind: Any) -> None:
-    frame = TextFrame(text)
-    with pytest.raises(DeserializeError) as caught:
-        JsonConverter().deserialize(frame, kind)
-    assert caught.value.frame is frame
-
-
-@pytest.mark.usefixtures("without_msgspec")
-def test_what_needs_msgspec_says_how_to_install_it() -> None:
-    install = r"pip install 'firefly-ws\[serialization\]'"
-    with pytest.raises(ImportError, match=rf"MsgPackConverter\(\) needs msgspec: {install}"):
-        MsgPackConverter()
-    with pytest.raises(ImportError, match=rf"Order as the type of a message needs msgspec: {install}"):
-        JsonConverter().deserialize(TextFrame("{}"), Order)
-    with pytest.raises(TypeError, match=rf"Order is no type of JSON's; msgspec can send it: {install}"):
-        JsonConverter().serialize(Order("tea"))
-    with pytest.raises(ValueError, match="Out of range float"):
-        JsonConverter().serialize(float("nan"))
-    with pytest.raises(ConverterNotFound, match=rf"no converter takes binary messages; .*MessagePack.*{install}"):
-        default_converters().deserialize(BinaryFrame(b"\x01"), int)
-    with pytest.raises(ImportError, match="needs msgspec"):
-        http_server().websocket("/").on_message(lambda order, connection: None, type=Order).current()
-
-
-def test_the_library_loads_msgspec_when_it_is_first_needed() -> None:
-    code = "import sys, firefly_ws; firefly_ws.http_server().websocket('/').current(); print('msgspec' in sys.modules)"
-    root = Path(firefly_ws.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout == "False\n"
 
 
 # --- several converters
@@ -305,6 +262,17 @@ def test_a_converter_that_serializes_to_something_else_is_named() -> None:
         Converters([Bad()]).serialize(1)
 
 
+def test_a_users_own_deserialize_error_has_the_frame_too() -> None:
+    class Strict(Lines):
+        def deserialize(self, frame: Frame, type: Any) -> Any:
+            raise DeserializeError("not today")
+
+    frame = TextFrame("x")
+    with pytest.raises(DeserializeError, match=r"^not today$") as caught:
+        Converters([Strict()]).deserialize(frame, list)
+    assert caught.value.frame is frame
+
+
 class NoTypes(Lines):
     frame_types: Any = ()
 
@@ -317,6 +285,29 @@ class Word(Lines):
     frame_types: Any = "text"
 
 
+class Lists(Lines):
+    frame_types: Any = ([1],)
+
+
+class Awaited(Lines):
+    async def deserialize(self, frame: Frame, type: Any) -> Any:
+        return frame
+
+
+class AwaitedOut(Lines):
+    async def serialize(self, value: Any) -> Any:
+        return value
+
+
+class NoType(Lines):
+    def deserialize(self, frame: Frame) -> Any:  # type: ignore[override]
+        return frame
+
+
+class Decodes(Lines):
+    decoder = 5
+
+
 @pytest.mark.parametrize(
     ("value", "error", "match"),
     [
@@ -326,6 +317,11 @@ class Word(Lines):
         (NoTypes(), ValueError, r"frame_types=\(\) must be Opcode.TEXT, Opcode.BINARY or both"),
         (Pings(), ValueError, r"must be Opcode.TEXT, Opcode.BINARY or both"),
         (Word(), TypeError, r"frame_types='text' must be a set, as {Opcode.TEXT}"),
+        (Lists(), ValueError, r"frame_types=\(\[1\],\) must be Opcode.TEXT, Opcode.BINARY or both"),
+        (Awaited(), TypeError, r"Awaited .*: its deserialize\(\): it must be a plain function, not an async one"),
+        (AwaitedOut(), TypeError, r"AwaitedOut .*: its serialize\(\): it must be a plain function, not an async one"),
+        (NoType(), TypeError, r"its deserialize\(\): it is called with \(frame, type\), but its parameters are \("),
+        (Decodes(), TypeError, r"must have a method decoder\(\), not decoder=5"),
         ((JsonConverter(), Lines()), ValueError, r"Lines .*takes text messages, and JsonConverter\(\) does already"),
     ],
 )

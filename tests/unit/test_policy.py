@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 import pytest
 from every import for_each
 
 from firefly_ws import WebSocketPolicy
+from firefly_ws._core.limits import Limits
 from firefly_ws.policy import POLICY_FIELDS
 
 SECONDS = {
@@ -67,7 +69,7 @@ def test_every_field_is_checked_by_one_of_the_rules() -> None:
 @for_each("name", sorted(POLICY_FIELDS - OTHERS))
 @for_each("value", ["10", b"10", [10], (1,), True, object(), 1j])
 def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(TypeError, match=f"^{name}=.* must be an? (number|int), at least [01]"):
+    with pytest.raises(TypeError, match=f"^{name}=.* must be an? (number|int), (at least|more than) [01]"):
         WebSocketPolicy(**{name: value})  # type: ignore[arg-type]
 
 
@@ -80,12 +82,17 @@ def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
 @for_each("name", sorted(POLICY_FIELDS - OTHERS))
 def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
     least = 1 if name in COUNTS else 0
+    # No time at all is nothing to wait for, but for the peer's Close; who writes 0 elsewhere means "off".
+    beyond = name in SECONDS - {"close_timeout"}
+    how, wrong = (f"more than {least}", least) if beyond else (f"at least {least}", least - 1)
     unit = " seconds" if name in SECONDS else "" if name in COUNTS else " bytes"
     optional = "" if name in WATER else ", or None for no limit"
-    with pytest.raises(ValueError, match=f"^{name}={least - 1} must be at least {least}{unit}{optional}$"):
-        WebSocketPolicy(**{name: least - 1})
+    with pytest.raises(ValueError, match=f"^{name}={wrong} must be {how}{unit}{optional}$"):
+        WebSocketPolicy(**{name: wrong})
     if name == "write_high_water":
         WebSocketPolicy(write_high_water=0, write_low_water=0)
+    elif beyond:
+        assert getattr(WebSocketPolicy(**{name: 1e-3}), name) == 1e-3
     else:
         assert getattr(WebSocketPolicy(**{name: least}), name) == least
 
@@ -93,8 +100,19 @@ def test_what_is_below_the_least_is_refused_by_name(name: str) -> None:
 @for_each("name", sorted(SECONDS))
 def test_seconds_may_have_fractions_and_no_end_but_be_no_nan(name: str) -> None:
     assert getattr(WebSocketPolicy(**{name: 0.25}), name) == 0.25
-    with pytest.raises(ValueError, match=f"^{name}=nan must be at least 0 seconds"):
+    with pytest.raises(ValueError, match=f"^{name}=nan must be (at least|more than) 0 seconds"):
         WebSocketPolicy(**{name: math.nan})
+
+
+@for_each("name", sorted(POLICY_FIELDS - CHOICES - RATIOS))
+def test_what_the_core_cannot_count_with_is_refused_by_name(name: str) -> None:
+    marks = {"write_high_water": sys.maxsize} if name == "write_low_water" else {}
+    for value in (sys.maxsize, 2 * sys.maxsize, 10**400):
+        if value == sys.maxsize:
+            Limits(WebSocketPolicy(**{name: value, **marks}))
+            continue
+        with pytest.raises(ValueError, match=f"^{name}={value} must be at most {sys.maxsize}"):
+            WebSocketPolicy(**{name: value, **marks})
 
 
 @for_each("name", sorted(SECONDS | SIZES | COUNTS))
