@@ -15,6 +15,7 @@ import firefly_ws
 PACKAGE = Path(firefly_ws.__file__).parent
 DOCS = PACKAGE.parent / "docs"
 SOURCES = sorted(path for kind in ("py", "pyx", "pxd", "pyi", "h") for path in PACKAGE.rglob(f"*.{kind}"))
+AROUND = sorted(path for name in ("benchmarks", "examples", "tests") for path in (PACKAGE.parent / name).rglob("*.py"))
 EMPTY = {"_core"}  # a package that holds nothing but its files
 
 
@@ -137,7 +138,7 @@ def test_those_know_sockets_that_the_documentation_names() -> None:
     assert knowing - {"config", "cli/target"} <= sockets | handing_over
 
 
-@for_each("path", SOURCES)
+@for_each("path", SOURCES + AROUND)
 def test_no_file_is_longer_than_500_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 500
 
