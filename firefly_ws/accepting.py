@@ -13,6 +13,7 @@ from .http.head import BadRequest, RequestHead
 from .http.request import Request
 from .http.response import Response
 from .seldom import seldom
+from .selecting import Selection, Undecided
 from .settled import settled
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         if not self._here:
             return
         if self._task is not None:
-            # on_upgrade has not decided yet, and what comes meanwhile belongs to the websocket.
+            # on_upgrade, or a selector, has not decided yet, and what comes meanwhile belongs to the websocket.
             self._rest += data
             self._transport.pause_reading()
             return
@@ -122,22 +123,36 @@ class ServerHandshake(Arrival, asyncio.Protocol):
         else:
             self._refuse(answer, "on_upgrade refused")
 
-    def _upgrade(self, request: Request, route: WebSocketRoute) -> None:
+    def _upgrade(self, request: Request, route: WebSocketRoute, selection: Selection | None = None) -> None:
+        selection = selection or Selection()
         try:
             settings = route.current()
             agreement = accept(
                 request,
                 extensions=settings.extensions,
                 sub_protocols=settings.sub_protocols,
-                select_sub_protocol=route.sub_protocol_hook,
-                select_extensions=route.extension_hook,
+                select_sub_protocol=selection.of("sub_protocol", route.sub_protocol_hook),
+                select_extensions=selection.of("extensions", route.extension_hook),
                 origins=self._origins(route),
             )
             self._open(request, settings, agreement.sub_protocol, agreement.extensions, agreement.head)
+        except Undecided:
+            self._task = self._server._loop.create_task(self._select(request, route, selection))
         except Exception as error:
             if not self._here:
                 raise
             self._failed(request, error)
+
+    async def _select(self, request: Request, route: WebSocketRoute, selection: Selection) -> None:
+        """Have a selector choose, which takes its time."""
+        try:
+            await selection.wait()
+        except Exception as error:
+            self._failed(request, error)
+            return
+        if self._here and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._upgrade(request, route, selection)
 
     def _failed(self, request: Request, error: Exception) -> None:
         """The upgrade came to nothing."""
@@ -146,6 +161,8 @@ class ServerHandshake(Arrival, asyncio.Protocol):
             return
         where = "the handshake for %s failed in a selector, an extension or an option"
         _log.error(where, request.path, exc_info=error)
+        if not self._here or self._transport.is_closing():
+            return
         self._refuse(Response(500, "Internal Server Error\n"), "a selector, an extension or an option raised")
 
     # --- an ASGI application's websocket (`firefly_ws.asgi.hosting.Handshake`)
@@ -244,7 +261,7 @@ class ServerHandshake(Arrival, asyncio.Protocol):
             self._task.cancel()
             sets = ".open_timeout(seconds) sets it"
             message = f"nothing was decided within open_timeout={seconds} s"
-            late = BadRequest(408, message, why=f"{message}, by on_upgrade or the application; {sets}")
+            late = BadRequest(408, message, why=f"{message}, by on_upgrade, a selector or the application; {sets}")
         self._refuse(late.response, late.why)
 
     def abort(self) -> None:

@@ -304,14 +304,20 @@ cdef class Arrival(Newcomer):
                     return 0
             settings = route.current()
             if found.protocols_size >= 0:
+                if route.sub_protocol_hook is not None:
+                    self._upgrade(request, route)
+                    return 0
                 sub_protocol = choose_sub_protocol(
                     _text(head, found.protocols, found.protocols_size), settings.sub_protocols,
-                    route.sub_protocol_hook, request)
+                    None, request)
                 if sub_protocol is not None:
                     lines = b"Sec-WebSocket-Protocol: %s\r\n" % sub_protocol.encode("ascii")
             if found.offers_size >= 0:
+                if route.extension_hook is not None:
+                    self._upgrade(request, route)
+                    return 0
                 agreed = agree(_text(head, found.offers, found.offers_size), settings.extensions,
-                               route.extension_hook, request)
+                               None, request)
                 extensions = agreed.extensions
                 lines += agreed.line
             if request._headers is not None:
@@ -368,6 +374,9 @@ cdef class Arrival(Newcomer):
         raise NotImplementedError
 
     def _settle(self, answer, request, route):
+        raise NotImplementedError
+
+    def _upgrade(self, request, route):
         raise NotImplementedError
 
     def _hook_raised(self, request, error):

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .codes import CloseCode, CloseReason
+from .codes import CloseCode, CloseReason, is_sendable
 from .details import CloseDetails
 
 __all__ = [
@@ -166,9 +166,20 @@ def is_of_the_end(error: BaseException | None) -> bool:
 
 
 class ProtocolError(WebSocketException):
-    """The peer broke a rule; ``code`` is the close code it is told (RFC 6455 §7.4.1)."""
+    """The peer broke a rule; ``code`` is the close code it is told (RFC 6455 §7.4.1), with the beginning of the text.
+
+    An extension of one's own raises it as well. Raises ``TypeError`` or ``ValueError`` for what no Close can say.
+    """
 
     def __init__(self, message: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
+        if not isinstance(message, str):
+            raise TypeError(f"message={message!r} must be a str")
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise TypeError(f"code={code!r} must be an int")
+        if not is_sendable(code):
+            raise ValueError(
+                f"code={int(code)} may not be sent; allowed: 1000-1003, 1007-1014, 3000-4999 (RFC 6455 §7.4)"
+            )
         self.code = int(code)
         self.message = message
         super().__init__(message)
@@ -176,7 +187,7 @@ class ProtocolError(WebSocketException):
     @property
     def close_text(self) -> str:
         """What the Close frame says: at most 123 bytes of UTF-8 (RFC 6455 §5.5)."""
-        return self.message.encode()[:123].decode(errors="ignore")
+        return self.message.encode(errors="replace")[:123].decode(errors="ignore")
 
 
 class _TooBig(ProtocolError):

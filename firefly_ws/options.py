@@ -208,9 +208,15 @@ class ConnectionOptions(PolicySetters):
         head hold; a frame is at most ``max_frame_size``, or ``max_message_size`` where that is None.
         """
         taken = _NOT_RAW & self._callbacks.keys()
-        if taken or self._message_type is not None or self._extensions:
-            what = self._named(taken) if taken else "extensions()" if self._extensions else "on_message(type=...)"
-            raise ValueError(f"raw() and {what} exclude each other: a raw session shows every frame as it came")
+        others = [
+            (taken, self._named(taken) if taken else ""),
+            (self._extensions, "extensions()"),
+            (self._message_type is not None, "on_message(type=...)"),
+            (self._discard, "discard()"),
+        ]
+        for there, what in others:
+            if there:
+                raise ValueError(f"raw() and {what} exclude each other: a raw session shows every frame as it came")
         self._raw = True
         return self._changed()
 
@@ -218,6 +224,8 @@ class ConnectionOptions(PolicySetters):
         """Read messages and drop them; control frames are answered."""
         if self._handler:
             raise ValueError("discard() and handler() exclude each other: one of them takes the messages")
+        if self._raw:
+            raise ValueError("raw() and discard() exclude each other: nobody would answer Pings and the Close")
         taken = _MESSAGE_SLOTS & self._callbacks.keys()
         if taken:
             raise ValueError(f"discard() and {self._named(taken)} exclude each other: one of them takes the messages")

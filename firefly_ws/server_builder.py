@@ -12,7 +12,6 @@ from .callables import check_callable
 from .codes import CloseReason
 from .config import HttpConfig, check, check_config, check_count, check_origins, check_port, check_seconds, check_size
 from .ending import HowToClose
-from .extensions.base import ExtensionOffer
 from .health import Health, check_table
 from .http.exchange import METHODS, Endpoint
 from .http.request import Request
@@ -24,6 +23,7 @@ from .per_loop import current_loop
 from .policy import WebSocketPolicy
 from .routes import Place, RouteTable
 from .runtime import submit
+from .selecting import AnyExtensionSelector, AnySubProtocolSelector
 from .server import Server, bind_tcp, bind_unix, serve_sockets
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ __all__ = ["HttpServer", "WebSocketRoute", "http_server"]
 _OF_SERVER: Any = object()
 
 
-def _hook(name: str, callback: Any, before: Any, *arguments: str, plain: bool = False) -> Any:
-    check_callable(f"{name}({callback!r})", callback, *arguments, plain=plain)
+def _hook(name: str, callback: Any, before: Any, *arguments: str) -> Any:
+    check_callable(f"{name}({callback!r})", callback, *arguments)
     if before is not None:
         raise ValueError(f"{name}() is set already, to {before!r}")
     return callback
@@ -462,22 +462,20 @@ class WebSocketRoute(ConnectionOptions, ServerMethods):
         self.allowed_origins = check_origins(allowed)
         return self
 
-    def on_extension_select(
-        self, callback: Callable[[tuple[ExtensionOffer, ...], Request], Iterable[ExtensionOffer | str] | None]
-    ) -> Self:
+    def on_extension_select(self, callback: AnyExtensionSelector) -> Self:
         """Have ``callback(offered, request)`` choose among the extensions a client offers, and their order.
 
-        It returns offers, or names of them; ``[]`` for none; ``None`` leaves it to the library.
+        It returns offers, or names of them; ``[]`` for none; ``None`` leaves it to the library. It may be async.
         Only extensions of the route (`extensions`) can be agreed on.
         """
         before = self.extension_hook
-        self.extension_hook = _hook("on_extension_select", callback, before, "offered", "request", plain=True)
+        self.extension_hook = _hook("on_extension_select", callback, before, "offered", "request")
         return self
 
-    def on_sub_protocol_select(self, callback: Callable[[tuple[str, ...], Request], str | None]) -> Self:
-        """Have ``callback(offered, request)`` choose: one of those offered, or ``None`` for none."""
+    def on_sub_protocol_select(self, callback: AnySubProtocolSelector) -> Self:
+        """Have ``callback(offered, request)`` choose: one of those offered, or ``None`` for none. It may be async."""
         before = self.sub_protocol_hook
-        self.sub_protocol_hook = _hook("on_sub_protocol_select", callback, before, "offered", "request", plain=True)
+        self.sub_protocol_hook = _hook("on_sub_protocol_select", callback, before, "offered", "request")
         return self
 
 

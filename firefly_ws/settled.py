@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-__all__ = ["settled"]
+__all__ = ["is_awaitable", "settled"]
 
 
 async def settled(value: Any) -> Any:
     """The result of *value* where it can be awaited or is a ``concurrent.futures.Future``, else *value* itself."""
-    if hasattr(value, "__await__"):
-        return await value
-    if hasattr(value, "add_done_callback") and hasattr(value, "result"):
-        return await asyncio.wrap_future(value)
-    return value
+    if not is_awaitable(value):
+        return value
+    return await (value if hasattr(value, "__await__") else asyncio.wrap_future(value))
+
+
+def is_awaitable(value: Any) -> bool:
+    """Whether `settled` waits for *value*."""
+    return hasattr(value, "__await__") or (hasattr(value, "add_done_callback") and hasattr(value, "result"))

@@ -26,9 +26,11 @@ cdef class Chain:
     cdef list links           # in the order agreed, which is that of encoding
     cdef int claimed          # reserved bits of all, as in a frame's first byte
     cdef object blamed        # the link at work, for errors
+    cdef bint has_users       # a codec is not the library's own
 
     cdef list encode(self, Frame frame, long long most)
     cdef list decode(self, Frame frame, long long room, long long most)
+    cdef int emptied(self) noexcept
 
 
 cdef class ChainIn(FrameSink):
@@ -39,7 +41,8 @@ cdef class ChainIn(FrameSink):
     cdef int first            # of that frame
     cdef bint passing         # it is a control frame: not for the chain
     cdef int opcode           # of the message under way
-    cdef uint64_t size        # its bytes as on the wire
+    cdef uint64_t size        # its bytes as on the wire; to a reader, those of which nothing has come out yet
+    cdef bint in_pieces       # a reader may ask for a message in pieces
 
     cdef int judge(self, int first, uint64_t length) except -1
     cdef long long room(self, long long limit) noexcept
@@ -49,4 +52,5 @@ cdef class ChainIn(FrameSink):
 cdef class ChainOut(Outbox):
     cdef Chain chain
     cdef object owner         # the connection, None behind its end
+    cdef bint closed          # our Close is in it
     cdef Py_ssize_t most      # bytes that may be made of one frame, below zero: no limit

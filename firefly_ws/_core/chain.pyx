@@ -11,11 +11,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .buffer cimport buffer_release, buffer_reserve
-from .delivery cimport DEAD, ENDED, Delivery
+from .delivery cimport DEAD, ENDED, FULL, Delivery
 from .frames cimport Frame, wire_frame
 from .messages cimport Messages
 from .outbox cimport Outbox, Turn
 from .parser cimport FrameSink
+from .pieces cimport Pieces
 from .wire cimport wire_xor_copy
 
 import logging
@@ -26,6 +27,9 @@ cdef enum:
     PER_FRAME = 256   # what a frame costs beside its bytes, of a turn's budget
     HEAD = 14         # bytes of the longest head
     ALLOWANCE = 4096  # what extensions may add to a message of any size, beside an eighth of the limit
+
+cdef extern from "Python.h":
+    bint PyCoro_CheckExact(object o)
 
 cdef object _log = logging.getLogger("firefly_ws")
 
@@ -65,11 +69,15 @@ cdef class Chain:
         self.links = []
         for name, rsv, codec in links:
             if not callable(getattr(codec, "encode", None)) or not callable(getattr(codec, "decode", None)):
+                if PyCoro_CheckExact(codec):
+                    codec.close()  # unawaited, it would complain of that as well
                 raise TypeError(f"{name}: codec() returned {codec!r}; it must have the methods encode and decode, "
                                 "or be None where frames stay as they are")
             link = Link()
             link.name = name
             link.codec = codec
+            # The library's own never ask who called them.
+            self.has_users = self.has_users or not str(type(codec).__module__).startswith("firefly_ws.")
             link.before = self.claimed
             self.claimed |= rsv << 4
             link.until = self.claimed
@@ -122,6 +130,13 @@ cdef class Chain:
             frames = made
         return frames
 
+    cdef int emptied(self) noexcept:
+        """What decode has made so far of the current message waits nowhere here."""
+        cdef Link link
+        for link in self.links:
+            link.size = 0
+        return 0
+
 
 class _NoRoom(Exception):
     """A message has become longer than may be; carries its size so far."""
@@ -134,6 +149,7 @@ cdef class ChainIn(FrameSink):
         self.messages = messages
         self.delivery = delivery
         self.chain = chain
+        self.in_pieces = isinstance(messages, Pieces)
 
     def __dealloc__(self):
         buffer_release(&self.part)
@@ -202,6 +218,9 @@ cdef class ChainIn(FrameSink):
         if delivery.hold & (ENDED | DEAD):
             delivery.discarded += len(payload)
             return delivery.work <= 0
+        if self.chain.has_users and delivery.steps.inside:
+            # The task of the callback that had the message before is not the one that an extension runs in.
+            delivery.steps.leave()
         try:
             frames = self.chain.decode(wire_frame(first, payload), self.room(limit), messages.max_fragments)
         except ProtocolError:
@@ -219,11 +238,16 @@ cdef class ChainIn(FrameSink):
             delivery.hold |= DEAD
             delivery.violated(error)
             return 1
+        if self.in_pieces and frames:
+            # Whoever asks for pieces may have more than the limit in all: `Pieces` judges that. What counts here
+            # is what has come and may wait in a codec.
+            self.size = 0
+            self.chain.emptied()
         for frame in frames:
             data = frame.payload
             more |= messages.frame(
                 frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(data), len(data), 0, False)
-        return more or delivery.work <= 0
+        return more or delivery.work <= 0 or delivery.hold & FULL != 0
 
 
 cdef class ChainOut(Outbox):
@@ -239,11 +263,17 @@ cdef class ChainOut(Outbox):
         self.owner = None
         return Outbox.detach(self)
 
+    cdef int put(self, int first, const uint8_t* payload, Py_ssize_t size) except -1:
+        if first & 15 == 8:
+            self.closed = True
+        return Outbox.put(self, first, payload, size)
+
     cdef int put_whole(self, int first, const uint8_t* payload, Py_ssize_t size, object owner) except -1:
         """Append what the chain makes of a data frame, whole message or fragment."""
         cdef Frame frame
         cdef list frames
         cdef bytes data
+        cdef object connection = self.owner
         if PyBytes_CheckExact(owner) and len(<bytes>owner) == size:
             data = owner
         else:
@@ -256,6 +286,9 @@ cdef class ChainOut(Outbox):
             if self.owner is not None:
                 self.owner._fail(error)
             raise
+        if connection is not None and (self.owner is None or self.closed):
+            # A user's code has ended it meanwhile, and nothing follows a Close (RFC 6455 §5.5.1).
+            raise connection.closed_error("send")
         for frame in frames:
             data = frame.payload
             Outbox.put_whole(

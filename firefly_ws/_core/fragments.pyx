@@ -167,6 +167,9 @@ cdef class Stream:
         cdef object ready
         if not self.begun:
             self.choose(payload, size)
+            if sender._state != OPEN:
+                # compress_if has closed the connection.
+                raise sender.closed_error("send_stream")
             first |= self.opcode if self.compressor is None else self.opcode | 0x40
         self.begun = True
         if self.compressor is not None:

@@ -172,12 +172,16 @@ cdef class Sender(Delivery):
     cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner):
         cdef bytes compressed
         cdef Py_ssize_t packed
+        cdef int state = self._state
         cdef Outbox outbox = self.outbox
         if self.deflate is not None and size >= self.deflate.threshold:
             if self.deflate.compress_takeover:
                 # What has been compressed is in the window that the peer has to share: it can no longer be refused.
                 self.check_room(size)
             compressed = self.deflate.compress(_bytes_like(owner, payload, size), size)
+            if self._state != state:
+                # compress_if has closed the connection, and nothing follows a Close (RFC 6455 §5.5.1).
+                self.refuse("send")
             if compressed is not None:
                 packed = len(compressed)
                 if not self.deflate.compress_takeover:

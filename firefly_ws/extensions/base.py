@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from .grammar import Item, Params, format_item
+from .grammar import Item, Params, check_params, format_item
 
 if TYPE_CHECKING:
     from firefly_ws._core.frames import Frame
@@ -29,7 +29,7 @@ class Extension(Protocol):
         """The token both ends know it by."""
 
     def offers(self) -> Sequence[Params]:
-        """A client's offers, the preferred one first; ``[()]`` is one without parameters."""
+        """A client's offers, the preferred one first; ``[()]`` is one without parameters, ``[]`` none at all."""
 
     def answer(self, params: Params) -> AgreedExtension | None:
         """A server's answer to one offer; ``None`` declines it, and the next one is tried."""
@@ -65,7 +65,7 @@ class AgreedExtension:
     """An extension both ends have agreed on: immutable, one for all connections that agree on the same.
 
     *rsv* are the reserved bits it gives a meaning (RFC 6455 §5.2): 4 is RSV1, 2 RSV2,
-    1 RSV3. Raises `ValueError` for others.
+    1 RSV3; *params* are those of the answer, pairs of str. Raises `ValueError` or `TypeError` for others.
     """
 
     __slots__ = ("name", "params", "rsv")
@@ -79,7 +79,7 @@ class AgreedExtension:
         if isinstance(rsv, bool) or not isinstance(rsv, int) or not 0 <= rsv <= 7:
             raise ValueError(f"{name}: rsv={rsv!r} must be a sum of 4 (RSV1), 2 (RSV2) and 1 (RSV3)")
         self.name = name
-        self.params = params
+        self.params = check_params(f"{name}: params", params)
         self.rsv = rsv
 
     def codec(self, is_client: bool, threshold: int | None) -> ExtensionCodec | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .base import AgreedExtension, ExtensionCodec
 from .grammar import Params
-from .permessage_deflate import LEAST_BITS, MAX_BITS, NEVER, WINDOW_BITS, check_number
+from .permessage_deflate import LEAST_BITS, MAX_BITS, NEVER, WINDOW_BITS, check_compress_if, check_number
 
 __all__ = ["DeflateFrame"]
 
@@ -53,8 +53,7 @@ class DeflateFrame:
         check_number(_BITS, max_window_bits, LEAST_BITS, MAX_BITS)
         if threshold is not None:
             check_number("threshold", threshold, 0, None)
-        if compress_if is not None and not callable(compress_if):
-            raise TypeError(f"compress_if={compress_if!r} must be callable, or None")
+        check_compress_if(compress_if)
         if name not in NAMES:
             raise ValueError(f"name={name!r} must be one of {', '.join(NAMES)}")
         self.context_takeover = context_takeover

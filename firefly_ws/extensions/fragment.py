@@ -35,7 +35,7 @@ class Fragment:
             if isinstance(max_length, bool) or not isinstance(max_length, int):
                 raise TypeError(f"max_length={max_length!r} must be an int, at least 1, or None")
             if not _number(str(max_length)):
-                raise ValueError(f"max_length={max_length!r} must be at least 1 byte, or None for no bound")
+                raise ValueError(f"max_length={max_length!r} must be 1 byte or more, below 10**18, or None: no bound")
         self.max_length = max_length
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Item", "MalformedExtensions", "Params", "format_item", "format_items", "parse_items"]
+__all__ = [
+    "Item", "MalformedExtensions", "Params", "check_name", "check_params", "format_item", "format_items", "parse_items",
+]  # fmt: skip
 
 Params: TypeAlias = "tuple[tuple[str, str | None], ...]"
 """Parameters in order; ``None`` is one without a value, which is not one with an empty value."""
@@ -81,6 +83,33 @@ def _skip_empty(value: str, at: int) -> int:
 
 def _malformed(value: str, at: int, expected: str) -> MalformedExtensions:
     return MalformedExtensions(f"malformed extension list {value[:200]!r}: expected {expected} at position {at}")
+
+
+def check_name(what: str, name: object) -> None:
+    """``TypeError`` or ``ValueError``, beginning with *what*, for a *name* that is no token (RFC 6455 §9.1)."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what}={name!r} must be a str")
+    if not _token(name):
+        raise ValueError(f"{what}={name!r} must be a token (RFC 9110 §5.6.2): letters, digits, !#$%&'*+-.^_`|~")
+
+
+def check_params(what: str, params: Iterable[Any]) -> Params:
+    """*params* as pairs of a name and a value, which are all that can be sent; else an error as of `check_name`."""
+    checked: list[tuple[str, str | None]] = []
+    try:
+        if isinstance(params, str | Mapping):
+            raise TypeError
+        for key, value in params:
+            checked.append((key, value))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what}={params!r} must be pairs of a name and a value, or None: (('maxLength', '20'), ('flag', None))"
+        ) from None
+    for key, value in checked:
+        check_name(f"{what}: a name", key)
+        if value is not None:
+            check_name(f"{what}: the value of {key}", value)
+    return tuple(checked)
 
 
 def format_item(name: str, params: Params = ()) -> str:

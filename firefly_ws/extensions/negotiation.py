@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from .base import Agreed, AgreedExtension, Extension
-from .grammar import Item, format_items, parse_items
+from .grammar import Item, Params, check_params, format_items, parse_items
 
 __all__ = ["ExtensionSelector", "client_offer", "client_verify", "server_answer", "server_select"]
 
@@ -52,7 +53,7 @@ def server_select(extensions: tuple[Extension, ...], offer: str, select: Extensi
     chosen = select(tuple(offers))
     if chosen is None:
         return _negotiate(extensions, offers)
-    if isinstance(chosen, str):
+    if isinstance(chosen, str | Item) or not isinstance(chosen, Iterable):
         raise TypeError(f"on_extension_select returned {chosen!r}: it must return a list of offers or names, or None")
     picked: list[Item] = []
     for choice in chosen:
@@ -106,11 +107,33 @@ def why_not(before: Iterable[AgreedExtension], extension: AgreedExtension) -> st
 
 def _check_made(extension: Extension, method: str, made: object) -> None:
     if not isinstance(made, AgreedExtension):
+        _dropped(made)
         raise TypeError(
             f"{method}() of the extension {extension.name!r} returned {made!r}; it must return an AgreedExtension"
         )
+    if not hasattr(made, "rsv"):
+        raise TypeError(
+            f"{method}() of the extension {extension.name!r} returned a {type(made).__name__} without a name: "
+            "its __init__ must call super().__init__(name, params, rsv)"
+        )
     if made.name != extension.name:
         raise ValueError(f"{method}() of the extension {extension.name!r} returned one named {made.name!r}")
+
+
+def _dropped(made: object) -> None:
+    """A coroutine that nobody awaits would complain of that as well."""
+    if inspect.iscoroutine(made):
+        made.close()
+
+
+def _offers(extension: Extension) -> list[Params]:
+    """What a client offers of *extension*; ``TypeError`` or ``ValueError`` for what is no list of parameters."""
+    what = f"offers() of the extension {extension.name!r}"
+    offers: object = extension.offers()
+    if isinstance(offers, str | Mapping) or not isinstance(offers, Iterable):
+        _dropped(offers)
+        raise TypeError(f"{what} returned {offers!r}; it must return a list of tuples of parameters, as [()]")
+    return [check_params(f"{what}: an offer", params) for params in offers]
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +150,7 @@ def client_offer(extensions: Sequence[Extension]) -> str:
     before: list[AgreedExtension] = []
     for extension in extensions if len(extensions) > 1 else ():
         # What our own server would answer: it tells what the extension does with frames.
-        answer = next((made for params in extension.offers() if (made := extension.answer(params)) is not None), None)
+        answer = next((made for params in _offers(extension) if (made := extension.answer(params)) is not None), None)
         if answer is None:
             continue
         _check_made(extension, "answer", answer)
@@ -136,7 +159,7 @@ def client_offer(extensions: Sequence[Extension]) -> str:
             if clash is not None:
                 raise ValueError(f"extensions in an order that cannot work: {clash}")
         before.append(answer)
-    return format_items((extension.name, params) for extension in extensions for params in extension.offers())
+    return format_items((extension.name, params) for extension in extensions for params in _offers(extension))
 
 
 def client_verify(extensions: Sequence[Extension], answer: str) -> tuple[AgreedExtension, ...]:
@@ -151,7 +174,7 @@ def client_verify(extensions: Sequence[Extension], answer: str) -> tuple[AgreedE
     names: set[str] = set()
     for item in parse_items(answer):
         extension = configured.get(item.name)
-        if extension is None:
+        if extension is None or not _offers(extension):
             raise ValueError(f"the server chose the extension {item.name!r}, which was not offered")
         if item.name in names:
             raise ValueError(f"the server chose the extension {item.name!r} twice")

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from firefly_ws.callables import check_callable
+
 from .base import AgreedExtension
 from .grammar import Params
 
@@ -74,8 +76,7 @@ class PerMessageDeflate:
         check_number(_CLIENT_BITS, client_max_window_bits, LEAST_BITS, MAX_BITS)
         if threshold is not None:
             check_number("threshold", threshold, 0, None)
-        if compress_if is not None and not callable(compress_if):
-            raise TypeError(f"compress_if={compress_if!r} must be callable, or None")
+        check_compress_if(compress_if)
         self.context_takeover = context_takeover
         self.level = level
         self.mem_level = mem_level
@@ -93,12 +94,15 @@ class PerMessageDeflate:
     def of_params(cls, params: Params) -> PerMessageDeflate:
         """From the parameters of a text such as ``permessage-deflate; server_max_window_bits=10``."""
         options: dict[str, int] = {}
+        flags: set[str] = set()
         for key, value in params:
             if key in (_SERVER_BITS, _CLIENT_BITS) and key not in options:
                 if value is not None and value not in WINDOW_BITS:
                     raise ValueError(f"{NAME}: {key}={value!r} must be a number from 9 to 15")
                 options[key] = MAX_BITS if value is None else WINDOW_BITS[value]
-            elif key not in (_SERVER_TAKEOVER, _CLIENT_TAKEOVER) or value is not None:
+            elif key in (_SERVER_TAKEOVER, _CLIENT_TAKEOVER) and key not in flags and value is None:
+                flags.add(key)
+            else:
                 text = key if value is None else f"{key}={value}"
                 raise ValueError(
                     f"{NAME}: parameter {text!r} is unknown or given twice; known: {_SERVER_TAKEOVER}, "
@@ -237,6 +241,14 @@ def _read(params: Params, *, is_answer: bool) -> dict[str, int]:
         else:
             raise ValueError(f"{NAME}: unknown parameter {key!r}")
     return read
+
+
+def check_compress_if(compress_if: object) -> None:
+    if compress_if is None:
+        return
+    if not callable(compress_if):
+        raise TypeError(f"compress_if={compress_if!r} must be callable, or None")
+    check_callable(f"compress_if={compress_if!r}", compress_if, "payload", plain=True)
 
 
 def check_number(name: str, value: object, least: int, most: int | None) -> None:

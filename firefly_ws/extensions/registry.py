@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from firefly_ws.callables import check_callable
+
 from .base import Extension
 from .deflate_frame import DeflateFrame
 from .fragment import Fragment
-from .grammar import Params, parse_items
+from .grammar import Params, check_name, parse_items
 from .identity import Identity
 from .permessage_deflate import PerMessageDeflate
 
@@ -32,7 +34,8 @@ def known_extensions() -> tuple[str, ...]:
 def resolve(spec: str | Extension) -> Extension:
     """The extension a user means: an object, or a name as ``permessage-deflate``, with or without parameters.
 
-    Raises `ValueError` for a name nobody knows, listing the known ones, and for a malformed text.
+    Raises `ValueError` for a name nobody knows, listing the known ones, for a malformed text, and for an object
+    whose name is no token; `TypeError` for one whose methods cannot be called as they will be.
     """
     if isinstance(spec, str):
         items = parse_items(spec)
@@ -44,4 +47,9 @@ def resolve(spec: str | Extension) -> Extension:
         return make(items[0].params)
     if isinstance(spec, type) or not isinstance(spec, Extension):
         raise TypeError(f"extension {spec!r} must be a name, or an object with name, offers, answer and confirm")
+    check_name(f"extension {spec!r}: name", spec.name)
+    # Answers are needed at once; offers may be generated.
+    check_callable(f"extension {spec!r}: offers", spec.offers, plain=True, yields=True)
+    for method in ("answer", "confirm"):
+        check_callable(f"extension {spec!r}: {method}", getattr(spec, method), "params", plain=True)
     return spec

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from support import (
+    TEXT,
     Inbox,
+    eventually,
+    frame,
     logged,
     nothing_leaks,  # noqa: F401
     raw_client,
@@ -17,6 +21,16 @@ from support import (
 from firefly_ws import PerMessageDeflate, http_client, http_server
 
 DEFLATE = "permessage-deflate"
+
+
+def later(select: Any) -> Any:
+    """The same, a step of the loop later."""
+
+    async def selects(offered: Any, request: Any) -> Any:
+        await asyncio.sleep(0)
+        return select(offered, request)
+
+    return selects
 
 
 async def answered(route: Any, **fields: str) -> Any:
@@ -89,7 +103,11 @@ async def test_without_an_offer_it_is_not_asked() -> None:
     [
         (lambda offered, request: ["identity"], "on_extension_select chose identity, which was not offered"),
         (lambda offered, request: DEFLATE, "on_extension_select returned 'permessage-deflate': it must return a list"),
+        (lambda offered, request: 5, "on_extension_select returned 5: it must return a list of offers or names"),
+        (lambda offered, request: offered[0], "it must return a list of offers or names, or None"),
         (lambda offered, request: 1 / 0, "division by zero"),
+        (later(lambda offered, request: ["identity"]), "on_extension_select chose identity, which was not offered"),
+        (later(lambda offered, request: 1 / 0), "division by zero"),
     ],
 )
 async def test_a_selector_that_fails_refuses_with_500_and_is_logged(select: Any, error: str) -> None:  # F8
@@ -130,3 +148,64 @@ async def test_a_subprotocol_is_chosen_by_offers_and_request_and_both_ends_know_
     async with client.ws(url_of(server, "/x")).discard().sub_protocols(["v2.chat"]).connect() as connection:
         assert connection.sub_protocol is None
     await server.close()
+
+
+@pytest.mark.parametrize("wrap", [later, lambda select: lambda *asked: later(select)(*asked)], ids=["async", "lambda"])
+async def test_selectors_may_take_their_time_and_each_is_asked_once(wrap: Any) -> None:  # F8
+    got, asked = Inbox(), list[str]()
+    route = http_server().websocket("/").extensions(["identity", DEFLATE]).on_message(got)
+    route.on_extension_select(wrap(lambda offered, request: asked.append("extensions") or [offered[1]]))
+    route.on_sub_protocol_select(wrap(lambda offered, request: asked.append("sub-protocol") or offered[1]))
+    server = await route.listen("127.0.0.1", 0)
+    async with raw_client(server.port) as peer:
+        # What comes meanwhile belongs to the websocket.
+        peer.send(upgrade(sec_websocket_extensions=f"identity, {DEFLATE}", sec_websocket_protocol="a, b"))
+        peer.send(frame(TEXT, "early"))
+        answer = await peer.head()
+        assert answer.status == 101
+        assert answer.headers["sec-websocket-extensions"].startswith(DEFLATE)
+        assert answer.headers["sec-websocket-protocol"] == "b"
+        assert (await got.next()).text == "early"
+    assert sorted(asked) == ["extensions", "sub-protocol"]
+    await server.close()
+
+
+async def test_one_selector_may_be_async_and_the_other_not() -> None:  # F8
+    for wrap_first, wrap_second in ((later, lambda select: select), (lambda select: select, later)):
+        asked = list[str]()
+        route = http_server().websocket("/").extensions([DEFLATE])
+        route.on_extension_select(wrap_first(lambda offered, request, asked=asked: asked.append("e")))
+        route.on_sub_protocol_select(wrap_second(lambda offered, request, asked=asked: asked.append("s") or "b"))
+        answer = await answered(route, sec_websocket_extensions=DEFLATE, sec_websocket_protocol="a, b")
+        assert answer.headers["sec-websocket-protocol"] == "b"
+        assert answer.headers["sec-websocket-extensions"].startswith(DEFLATE)
+        assert sorted(asked) == ["e", "s"]
+
+
+async def test_an_async_selector_has_a_task_and_is_cancelled_when_the_client_goes_away() -> None:  # F8
+    begun, ended = Inbox(), Inbox()
+
+    async def never(offered: Any, request: Any) -> str:
+        begun(asyncio.current_task())
+        try:
+            return str(await asyncio.get_running_loop().create_future())
+        except asyncio.CancelledError:
+            ended(None)
+            raise
+
+    server = await http_server().websocket("/").on_sub_protocol_select(never).discard().listen("127.0.0.1", 0)
+    async with raw_client(server.port) as peer:
+        peer.send(upgrade(sec_websocket_protocol="a"))
+        assert await begun.next() is not None
+    await ended.next()
+    await eventually(lambda: not server.connections)
+    await server.close()
+
+
+async def test_a_selector_that_takes_longer_than_open_timeout_is_cancelled_with_408() -> None:  # F8
+    async def never(offered: Any, request: Any) -> str:
+        return str(await asyncio.get_running_loop().create_future())
+
+    route = http_server().open_timeout(0.05).websocket("/").on_sub_protocol_select(never)
+    answer = await answered(route, sec_websocket_protocol="a")
+    assert answer.status == 408

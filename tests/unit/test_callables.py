@@ -10,7 +10,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from every import for_each
 
-from firefly_ws import http_client, http_server
+from firefly_ws import DeflateFrame, PerMessageDeflate, http_client, http_server
 from firefly_ws.callables import check_callable
 
 
@@ -108,7 +108,7 @@ class Wrong:
 def nothing() -> None: ...
 
 
-async def selects(offered: object, request: object) -> None: ...
+async def judges(payload: object) -> None: ...
 
 
 def route() -> Any:
@@ -141,8 +141,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: route().on_exception(nothing), "(request, exception)"),
     (lambda: route().on_extension_select(nothing), "(offered, request)"),
     (lambda: route().on_sub_protocol_select(nothing), "(offered, request)"),
-    (lambda: route().on_extension_select(selects), "plain function"),
-    (lambda: route().on_sub_protocol_select(selects), "plain function"),
+    (lambda: PerMessageDeflate(compress_if=nothing), "(payload)"),
+    (lambda: DeflateFrame(compress_if=judges), "plain function"),
     (lambda: route().asgi(nothing), "(scope, receive, send)"),
     (lambda: client().reconnect(retry_if=nothing), "(error)"),
     (lambda: client().reconnect(retry_if=later), "plain function"),

@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,21 @@ def test_connection_closed_has_all_three_reasons(kind: type[ConnectionClosed]) -
 
 def test_a_protocol_error_has_its_close_code() -> None:
     assert (ProtocolError("x").code, ProtocolError("x", 1008).code, InvalidPayload("x").code) == (1002, 1008, 1007)
+
+
+def test_a_protocol_error_has_a_code_and_a_text_that_a_close_frame_can_say() -> None:
+    for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000):
+        with pytest.raises(ValueError, match=f"code={code} may not be sent; allowed: 1000-1003, 1007-1014, 3000-4999"):
+            ProtocolError("x", code)
+    wrong: list[tuple[Any, Any, str]] = [
+        ("x", "1002", "code='1002' must be an int"),
+        ("x", True, "code=True must be an int"),
+        (None, 1002, "message=None must be a str"),
+    ]
+    for message, code, why in wrong:
+        with pytest.raises(TypeError, match=why):
+            ProtocolError(message, code)
+    assert ProtocolError("half a \ud83d").close_text == "half a ?"
 
 
 def test_what_a_close_frame_says_of_an_error_fits_into_it() -> None:

@@ -143,6 +143,68 @@ def test_an_answer_of_another_name_is_told_so() -> None:
         server_answer((Other("a", AgreedExtension("b")),), "a")
 
 
+async def never() -> None: ...
+
+
+def test_a_coroutine_in_the_place_of_an_answer_is_told_so_once() -> None:
+    # As warnings are errors, one that nobody awaited would be another complaint.
+    with pytest.raises(TypeError, match=r"answer\(\) of the extension 'a' returned <coroutine"):
+        server_answer((Other("a", never()),), "a")
+    with pytest.raises(TypeError, match=r"confirm\(\) of the extension 'a' returned <coroutine"):
+        client_verify([Other("a", never())], "a")
+
+
+def test_an_agreed_extension_that_has_forgotten_its_base_is_told_so() -> None:
+    class Forgetful(AgreedExtension):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"returned a Forgetful without a name: .* super\(\).__init__\(name, params"):
+        server_answer((Other("a", Forgetful()),), "a")
+
+
+class Offers(Made):
+    def __init__(self, offers: Any) -> None:
+        super().__init__("a")
+        self.alternatives = offers
+
+
+def test_what_is_no_list_of_offers_is_told_so() -> None:
+    wrong: list[tuple[Any, type[Exception], str]] = [
+        (None, TypeError, r"offers\(\) of the extension 'a' returned None; it must return a list of tuples"),
+        ("abc", TypeError, "returned 'abc'; it must return a list"),
+        ({"a": "1"}, TypeError, "it must return a list"),
+        (never(), TypeError, "returned <coroutine object never"),
+        ([None], TypeError, "an offer=None must be pairs of a name and a value"),
+        (["x"], TypeError, "an offer='x' must be pairs"),
+        ([{"p": "1"}], TypeError, "an offer={'p': '1'} must be pairs"),
+        ([(("p",),)], TypeError, "must be pairs"),
+        ([(("p", 1),)], TypeError, "the value of p=1 must be a str"),
+        ([((1, "p"),)], TypeError, "a name=1 must be a str"),
+        ([(("p", "1 2"),)], ValueError, "the value of p='1 2' must be a token"),
+        ([(("p", "1\r\nEvil: 1"),)], ValueError, "must be a token"),
+        ([(("p", ""),)], ValueError, "the value of p='' must be a token"),
+        ([(("p q", None),)], ValueError, "a name='p q' must be a token"),
+    ]
+    for offers, error, why in wrong:
+        with pytest.raises(error, match=why):
+            client_offer([Offers(offers)])
+
+
+def test_what_has_no_offers_is_not_offered_and_not_taken_in_an_answer() -> None:
+    extensions = [Offers([]), Made("b")]
+    assert client_offer(extensions) == "b"
+    with pytest.raises(ValueError, match="the server chose the extension 'a', which was not offered"):
+        client_verify(extensions, "a")
+
+
+@pytest.mark.parametrize("params", [(("p", "1\r\nEvil: 1"),), (("p", 1),), {"p": "1"}, None])
+def test_parameters_that_cannot_stand_in_an_answer_are_refused_where_they_are_made(params: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^x: params"):
+        AgreedExtension("x", params)
+    assert AgreedExtension("x", [["p", "1"]]).params == (("p", "1"),)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("rsv", [-1, 8, True, "4"])
 def test_reserved_bits_are_three(rsv: Any) -> None:
     with pytest.raises(ValueError, match=r"a: rsv=.* must be a sum of 4"):
@@ -189,6 +251,13 @@ def test_a_selector_may_take_one_offer_none_or_leave_it_to_us() -> None:
     assert names(server_select(extensions, offer, lambda offers: [offers[1]])[0]) == ["a; p=2"]
     assert names(server_select(extensions, offer, lambda offers: [])[0]) == []
     assert names(server_select(extensions, offer, lambda offers: None)[0]) == ["a; p=1", "b"]
+
+
+def test_a_selector_that_returns_no_list_is_told() -> None:
+    chosen: list[Any] = [5, False, "a", Item("a"), object()]
+    for choice in chosen:
+        with pytest.raises(TypeError, match=r"on_extension_select returned .*: it must return a list of offers"):
+            server_select((Made("a"),), "a", lambda offers, choice=choice: choice)
 
 
 def test_a_selector_that_chooses_what_was_not_offered_is_told() -> None:

@@ -325,6 +325,8 @@ def test_raw_excludes_extensions_values_and_services() -> None:
         lambda: route().on_message(print, type=dict).raw(),
         lambda: route().raw().service(Service()),
         lambda: route().service(Service()).raw(),
+        lambda: route().raw().discard(),
+        lambda: route().discard().raw(),
     ):
         with pytest.raises(ValueError, match="exclude each other"):
             begin()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from every import for_each
 
 from firefly_ws.extensions.deflate_frame import DeflateFrame
+from firefly_ws.extensions.grammar import Params
 from firefly_ws.extensions.permessage_deflate import PerMessageDeflate
 from firefly_ws.extensions.registry import known_extensions, resolve
 
@@ -40,6 +43,41 @@ def test_an_object_is_taken_as_it_is() -> None:
     assert resolve(made) is made
 
 
+class Own:
+    def __init__(self, name: Any = "x-own", **methods: Any) -> None:
+        self.name = name
+        vars(self).update(methods)
+
+    def offers(self) -> Iterator[Params]:
+        yield ()
+
+    def answer(self, params: Params) -> None: ...
+
+    def confirm(self, params: Params) -> None: ...
+
+
+async def later(params: Params) -> None: ...
+
+
+@for_each(
+    ("made", "error", "why"),
+    [
+        (Own("two words"), ValueError, "name='two words' must be a token"),
+        (Own("a\r\nEvil: 1"), ValueError, "must be a token"),
+        (Own(""), ValueError, "name='' must be a token"),
+        (Own(5), TypeError, "name=5 must be a str"),
+        (Own(offers=[()]), TypeError, "offers: a callback must be callable, not list"),
+        (Own(offers=lambda params: [()]), TypeError, r"offers: it is called with \(\)"),
+        (Own(answer=later), TypeError, "answer: it must be a plain function"),
+        (Own(confirm=lambda: None), TypeError, r"confirm: it is called with \(params\)"),
+    ],
+)
+def test_an_object_that_could_not_be_asked_in_a_handshake_is_refused_at_once(made: Any, error: Any, why: str) -> None:
+    with pytest.raises(error, match=why):
+        resolve(made)
+    assert resolve(fine := Own()) is fine  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
@@ -51,6 +89,7 @@ def test_an_object_is_taken_as_it_is() -> None:
         ("permessage-deflate; server_max_window_bits=8", "server_max_window_bits=8 must be an int from 9 to 15"),
         ("permessage-deflate; server_max_window_bits=x", "server_max_window_bits='x' must be a number from 9 to 15"),
         ("permessage-deflate; client_no_context_takeover=1", "client_no_context_takeover=1"),
+        ("permessage-deflate; client_no_context_takeover; client_no_context_takeover", "given twice"),
         ("fragment;maxLength=0", "maxLength=0 must be a number of bytes, at least 1"),
         ("fragment;maxLength", "maxLength=None must be a number"),
         ("fragment;length=5", "parameter 'length' is unknown or given twice; known: maxLength=bytes"),
