@@ -62,6 +62,12 @@ ROWS = {
 # These alone may be without a test.
 PENDING: set[str] = set()
 
+# Where a test drives what it proves over a real socket.
+OVER_SOCKETS = ("net/", "interop/", "test_examples.py", "test_docs.py")
+
+# These alone need no such test, for this reason.
+WITHOUT_A_SOCKET = {"S5": "is the promise that there is none"}
+
 SECTIONS = {
     "F": "What a Firefly user expects",
     "C": "What a user of Ktor's client expects",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from feature_table import PAGE, PENDING, ROWS, UnknownId, marks, page, proofs
+from feature_table import OVER_SOCKETS, PAGE, PENDING, ROWS, WITHOUT_A_SOCKET, UnknownId, marks, page, proofs
 
 
 def test_ids_stand_at_the_end_of_a_def_line() -> None:
@@ -30,6 +30,11 @@ def test_every_promise_is_proven_by_a_test() -> None:
     unproven = {row for row, tests in proofs().items() if not tests}
     assert unproven <= PENDING
     assert set(ROWS) >= PENDING
+
+
+def test_every_promise_is_driven_over_a_real_socket_by_one_of_its_tests() -> None:
+    alone = {row for row, tests in proofs().items() if not any(where.startswith(OVER_SOCKETS) for where in tests)}
+    assert alone - PENDING == set(WITHOUT_A_SOCKET)
 
 
 def test_the_page_is_what_the_tests_say() -> None:
