@@ -32,6 +32,14 @@ cdef extern from "Python.h":
 cdef object _DONE = DONE
 
 
+cdef object no_message(object data):
+    """The error for what no message is made of."""
+    return TypeError(
+        f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}; "
+        "send_serialized(value) sends other values, send_stream(pieces) one message from an iterable"
+    )
+
+
 cdef class Sender(Delivery):
     """The sending half of a connection, on top of the receiving one."""
 
@@ -163,7 +171,7 @@ cdef class Sender(Delivery):
         try:
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         except (TypeError, BufferError) as error:
-            raise TypeError(f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}") from error
+            raise no_message(data) from error
         try:
             return self.put(opcode, <const uint8_t*>view.buf, view.len, None)
         finally:
@@ -253,7 +261,7 @@ cdef class Sender(Delivery):
             try:
                 data = bytes(memoryview(data))
             except (TypeError, BufferError) as error:
-                raise TypeError(f"send takes str, contiguous bytes-like or Frame, not {type(data).__name__}") from error
+                raise no_message(data) from error
         if self.stream is not None:
             return self.stream.hold(opcode, data, key)
         return self.backlog.add(opcode, data, key)

@@ -160,6 +160,7 @@ async def test_each_send_takes_its_own_type(connection: WebSocketConnection) -> 
         (connection.send_frame, "x", r"takes a Frame, not str; .* send\(\)"),
         (connection.ping, 5, "int"),
         (connection.pong, 5, "int"),
+        (connection.send, {"a": 1}, r"not dict; send_serialized\(value\) .* send_stream\(pieces\)"),
     ]
     for call, value, said in cases:
         with pytest.raises(TypeError, match=said):

@@ -19,6 +19,7 @@ from firefly_ws import (
     ConnectionClosedError,
     ConnectionClosedOK,
     HandshakeError,
+    Response,
     TextFrame,
     http_client,
     http_server,
@@ -200,6 +201,26 @@ def test_what_on_upgrade_raises_is_raised_in_place_of_the_500(run: Run) -> None:
         with pytest.raises(HandshakeError, match="404"):
             async with conversation(echo(), "/nothing"):
                 pass
+        await idle()
+
+    run(main)
+
+
+def test_what_on_upgrade_raises_for_one_is_not_raised_for_another_that_it_refuses(run: Run) -> None:
+    def on_upgrade(request: Any) -> Any:
+        return Response(401, "who?") if "authorization" in request.headers else 1 / 0
+
+    async def main() -> None:
+        async def talk(client: Any) -> None:
+            async with conversation(server, client):
+                pass
+
+        async with listen_in_memory(http_server().on_upgrade(on_upgrade).websocket("/").discard()) as server:
+            refused = talk(http_client().ws("ws://x/").bearer("token"))
+            broken, unknown = await asyncio.gather(talk("/"), refused, return_exceptions=True)
+        assert isinstance(broken, ZeroDivisionError)
+        assert isinstance(unknown, HandshakeError)
+        assert unknown.status == 401
         await idle()
 
     run(main)
