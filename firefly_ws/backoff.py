@@ -106,6 +106,7 @@ class Backoff:
                 raise error
             over = WebSocketConnectionException(f"gave up after {self.tries} tries (max_tries); the last one: {error}")
             over.tries = self.tries
+            over.errno = getattr(error, "errno", None)
             raise over from error
         return max(self._next(), min(_asked_for(error), strategy.max_delay))
 
@@ -129,7 +130,7 @@ class Backoff:
 
 def _asked_for(error: Exception) -> float:
     """The seconds of an answer's Retry-After, a number or a date (RFC 9110 §10.2.3); 0 where it is neither."""
-    if isinstance(error, HandshakeError):
+    if isinstance(error, HandshakeError | ProxyError):
         value = error.headers.get("retry-after", "")
         if value.isascii() and value.isdigit():
             return float(value)

@@ -21,6 +21,7 @@ __all__ = ["Tunnel", "through_socks"]
 
 # Seconds: python-socks wants a limit of its own, and open_timeout is the one that counts.
 _LONG: Final = 1e8
+_NO_ANSWER: Final = "it ended the connection before it answered"
 # SOCKS replies (RFC 1928 §6; 91 is SOCKS 4's) behind which another address of the server is worth asking for.
 _ELSEWHERE: Final = frozenset({1, 3, 4, 5, 6, 8, 91})
 
@@ -115,7 +116,7 @@ class Tunnel(asyncio.Protocol):
         if not self._opened.done():
             failed = self.refusal()
             if failed is None:
-                failed = ProxyError(self._failure("it ended the connection before it answered"))
+                failed = ProxyError(self._failure(_NO_ANSWER))
                 failed.__cause__ = error or ConnectionResetError("the connection ended")
             self._fail(failed)
 
@@ -168,6 +169,8 @@ async def _ask_socks(
     try:
         return await way.connect(host, url.port, timeout=_LONG)
     except Refused as error:
+        if type(error.__cause__).__name__ == "IncompleteReadError":  # no public name of theirs tells this from an answer
+            raise ProxyError(_failure(url, proxy, _NO_ANSWER)) from ConnectionResetError("the connection ended")
         raise ProxyError(_failure(url, proxy, f"it answered: {error}"), error.error_code or 0) from error
     except (ProxyTimeoutError, WebSocketConnectionException):
         raise

@@ -32,6 +32,7 @@ from firefly_ws import (
     http_client,
     http_server,
 )
+from firefly_ws.backoff import is_worth_retrying
 
 
 @pytest.fixture(scope="module")
@@ -241,14 +242,21 @@ async def test_a_200_with_lengths_has_no_body_all_the_same() -> None:  # W6
     await server.close()
 
 
-async def test_a_proxy_that_ends_the_connection_is_told() -> None:  # W6
+async def test_a_proxy_that_ends_the_connection_is_told_and_worth_another_try() -> None:  # W6
     async def leave(peer: RawPeer) -> None:
-        await peer.request()
+        await soon(peer.reader.read(1000))
 
-    async with raw_server(leave) as port:
-        with pytest.raises(ProxyError, match="it ended the connection before it answered") as raised:
-            await http_client().websocket("ws://server.example/").proxy(f"http://127.0.0.1:{port}").connect()
-    assert raised.value.status == 0
+    async def leave_later(peer: RawPeer) -> None:
+        await soon(peer.reader.read(3))
+        peer.send(b"\x05\x00")
+        await leave(peer)
+
+    for scheme, serve in (("http", leave), ("socks4a", leave), ("socks5h", leave), ("socks5h", leave_later)):
+        async with raw_server(serve) as port:
+            with pytest.raises(ProxyError, match="it ended the connection before it answered") as raised:
+                await soon(http_client().websocket("ws://server.example/").proxy(f"{scheme}://127.0.0.1:{port}").connect())
+        assert raised.value.status == 0
+        assert is_worth_retrying(raised.value), scheme
 
 
 @pytest.mark.parametrize(("reply", "said"), [(2, "not allowed by ruleset"), (5, "Connection refused"), (9, "0X9")])

@@ -92,9 +92,10 @@ def test_the_last_try_raises_how_often_and_why() -> None:
     backoff = Backoff(Reconnect(max_tries=3), drawn(0.0))
     assert delays(backoff, [REFUSED] * 2) == [0, 0]
     last = HandshakeError(503)
+    last.errno = 111
     with pytest.raises(WebSocketConnectionException, match=r"gave up after 3 tries \(max_tries\).*503") as raised:
         backoff.failed(last)
-    assert raised.value.tries == 3
+    assert (raised.value.tries, raised.value.errno) == (3, 111)
     assert raised.value.__cause__ is last
 
 
@@ -125,8 +126,8 @@ def test_the_users_predicate_decides() -> None:
     ("value", "expected"), [("7", 7), ("900", 60), ("0", 1), ("Fri, 31 Dec 1999 23:59:59 GMT", 1), ("-5", 1), ("", 1)]
 )
 def test_an_answer_may_ask_for_more_time_up_to_the_ceiling(value: str, expected: float) -> None:
-    error = HandshakeError(503, {"retry-after": value})
-    assert Backoff(Reconnect(), drawn(1.0)).failed(error) == expected
+    for error in (HandshakeError(503, {"retry-after": value}), ProxyError("x", 503, {"retry-after": value})):
+        assert Backoff(Reconnect(), drawn(1.0)).failed(error) == expected
 
 
 @for_each(
