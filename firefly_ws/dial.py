@@ -152,7 +152,7 @@ class _Dial:
     async def _socket(self, proxy: ProxyURL | None, url: WebSocketURL) -> socket.socket:
         target = self._target
         if target.sock is not None:
-            return target.sock
+            return _tuned(target.sock)
         if target.unix is not None:
             return await self._connect_unix(target.unix, url)
         if proxy is not None:

@@ -169,7 +169,7 @@ async def _ask_socks(
     try:
         return await way.connect(host, url.port, timeout=_LONG)
     except Refused as error:
-        if type(error.__cause__).__name__ == "IncompleteReadError":  # no public name of theirs tells this from an answer
+        if type(error.__cause__).__name__ == "IncompleteReadError":  # which has no public name
             raise ProxyError(_failure(url, proxy, _NO_ANSWER)) from ConnectionResetError("the connection ended")
         raise ProxyError(_failure(url, proxy, f"it answered: {error}"), error.error_code or 0) from error
     except (ProxyTimeoutError, WebSocketConnectionException):

@@ -34,7 +34,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    with contextlib.suppress(OSError, NotImplementedError):
+    with contextlib.suppress(OSError, NotImplementedError, RuntimeError):  # uvloop's word for one that is closed
         if writer.can_write_eof():
             writer.write_eof()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 from certificates import Authority
+from proxies import http_proxy
 from support import (
     Inbox,
     RawPeer,
@@ -37,6 +39,8 @@ from firefly_ws import (
     ws,
     wss,
 )
+from firefly_ws.dial import ClientHandshake
+from firefly_ws.extensions.identity import Identity
 
 SECRET = "Pa55wOrd"
 
@@ -242,6 +246,46 @@ async def test_the_root_of_a_name_is_no_part_of_its_certificate(planted: dict[st
             assert await hosts.next() == f"secure.example.:{server.port}"
 
 
+async def test_a_connect_waits_for_a_listen_that_is_slow_to_begin(  # F2
+    planted: dict[str, Any], unused_tcp_port: int
+) -> None:
+    planted["slow.example"] = asyncio.get_running_loop().create_future()
+    listening = http_server().websocket("/").discard().listen("slow.example", unused_tcp_port)
+    begun = [ws("127.0.0.1", unused_tcp_port).connect(), ws("127.0.0.1", unused_tcp_port).connect_async(print_nothing)]
+    await asyncio.sleep(0.01)
+    assert not any(connecting.done() for connecting in begun)  # refused, if they did not wait
+    planted["slow.example"].set_result(("127.0.0.1",))
+    for connection in await soon(asyncio.gather(*begun)):
+        await soon(connection.close())
+    await soon(listening.close())
+
+
+async def test_a_clients_tcp_has_keepalive_and_no_nagle_its_own_or_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[bool, bool]] = []
+
+    def watched(begin: Any) -> Any:
+        def call(self: Any, *args: Any, sock: socket.socket | None = None, **options: Any) -> Any:
+            if sock is not None:  # None: the proxy's own way on
+                keep = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                found.append((bool(keep), bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))))
+            return begin(self, *args, sock=sock, **options)
+
+        return call
+
+    for kind in (asyncio.BaseEventLoop, uvloop.Loop):
+        monkeypatch.setattr(kind, "create_connection", watched(kind.create_connection))
+    async with http_server().websocket("/").discard().listen("127.0.0.1", 0) as server, http_proxy() as proxy:
+        given = socket.socket()  # which names no protocol: the loops would leave Nagle's algorithm on
+        given.connect(("127.0.0.1", server.port))
+        for connecting in (
+            ws(url_of(server)).connect(),
+            ws(url_of(server)).proxy(proxy.url()).connect(),
+            ws(url_of(server)).connect(sock=given),
+        ):
+            await soon((await soon(connecting)).close())
+    assert found == [(True, True)] * 3
+
+
 # --- TLS
 
 
@@ -293,6 +337,63 @@ async def test_a_connection_that_opens_as_its_waiter_is_cancelled_is_closed() ->
             with pytest.raises(asyncio.CancelledError):
                 await soon(waiter)
             assert await closes.next() == 1000
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["TLS", "TLS in a tunnel"])
+async def test_who_gives_up_just_as_tls_stands_leaves_nothing(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = ClientHandshake.connection_made
+    stood = Inbox()
+
+    def give_up(self: ClientHandshake, transport: Any) -> None:
+        begin(self, transport)
+        connecting.cancel()
+        stood("TLS")
+
+    monkeypatch.setattr(ClientHandshake, "connection_made", give_up)
+    authority = Authority(tmp_path)
+    context = authority.issue("127.0.0.1").server_context()
+    ends: list[bool] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
+        thread = threading.Thread(target=hold, args=(listening, context, ends))
+        thread.start()
+        async with http_proxy() as proxy:
+            builder = wss("127.0.0.1", listening.getsockname()[1]).ssl(authority.client_context())
+            connecting = (builder.proxy(proxy.url()) if inside else builder).connect()
+            with pytest.raises(asyncio.CancelledError):
+                await soon(connecting)
+            assert await stood.next() == "TLS"
+            await eventually(lambda: ends)
+        thread.join(5)
+    assert ends == [True]
+
+
+def hold(listening: socket.socket, context: ssl.SSLContext, ends: list[bool]) -> None:
+    """Agree on TLS, answer no farewell of TLS's, for which a client waits 30 s, and tell whether TCP ends."""
+    sock, _ = listening.accept()
+    sock.settimeout(3)
+    secure = context.wrap_socket(sock, server_side=True)
+    with secure, socket.socket(fileno=os.dup(secure.fileno())) as tcp:
+        tcp.settimeout(3)
+        try:
+            while tcp.recv(1000):
+                pass
+            ends.append(True)
+        except OSError as error:
+            ends.append(not isinstance(error, TimeoutError))
+
+
+async def test_a_given_socket_is_closed_where_there_is_nothing_to_ask_with() -> None:
+    class Careless(Identity):
+        def offers(self) -> Any:
+            raise KeyError("mine")
+
+    ours, theirs = socket.socketpair()
+    with theirs, pytest.raises(KeyError, match="mine"):
+        await ws("ws://h/").extensions([Careless()]).connect(sock=ours)
+    assert ours.fileno() == -1
 
 
 def print_nothing(connection: Any) -> None:

@@ -127,6 +127,28 @@ def test_connect_async_calls_back_and_its_handle_ends_with_the_callback(start: S
     assert said[2:] == ["talked", "result 1000 (NORMAL)"]
 
 
+def test_a_connection_that_opens_as_its_handle_is_cancelled_is_closed(start: Start) -> None:
+    # Nobody had it, and it held the script for ever.
+    code, said, errors = start("""
+        from concurrent.futures import Future
+        from firefly_ws import client_builder
+        opened, begun, closed = client_builder.open_once, threading.Event(), threading.Event()
+        async def open_once(target):
+            connection = await opened(target)
+            begun.wait(5)
+            Future.cancel(handle)  # as from a thread whose word for the loop is still on its way
+            return connection
+        client_builder.open_once = open_once
+        server = http_server().websocket("/").on_close(lambda connection, reason: (say(reason), closed.set()))
+        server = server.listen("127.0.0.1", 0)
+        handle = http_client().websocket(f"ws://127.0.0.1:{server.port}/").discard().connect()
+        begun.set()
+        say(closed.wait(5), handle.cancelled())
+        server.close()
+    """).end()
+    assert (code, said, errors) == (0, ["1000 (NORMAL)", "True True"], "")
+
+
 def test_a_script_ends_by_itself_when_all_is_closed(start: Start) -> None:
     script = start("""
         async def talk(connection):

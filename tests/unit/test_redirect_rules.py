@@ -64,7 +64,7 @@ def test_a_redirect_has_a_status_of_five_and_a_location() -> None:
 HEADERS = (("Authorization", "Bearer x"), ("X-One", "1"), ("cookie", "a=b"), ("Proxy-Authorization", "y"))
 
 
-@pytest.mark.parametrize("new", ["wss://h/", "ws://h:81/", "ws://other/", "ws://www.h/"])
+@pytest.mark.parametrize("new", ["wss://h/", "wss://h:80/", "ws://h:81/", "ws://other/", "ws://www.h/"])
 def test_another_origin_gets_no_credentials(new: str) -> None:
     assert without_credentials(HEADERS, parse("ws://h/"), parse(new)) == (("X-One", "1"),)
 
