@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import importlib
 import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import Programs
@@ -58,6 +60,23 @@ NAME = re.compile(r"(?<=\.)[a-z]\w*|[A-Za-z]\w*(?=\()|^[A-Za-z]\w*$")  # behind 
 ELSEWHERE = {"asyncio", "datetime", "msgspec", "now", "sent", "sleep", "TypedDict", *dir(builtins), *keyword.kwlist}
 
 
+OWNER = re.compile(r"\b([A-Za-z_]\w*)\.([A-Za-z_]\w*)")
+OWNERS: dict[str, tuple[Any, ...]] = {
+    "connection": (firefly_ws.WebSocketConnection,),
+    "session": (firefly_ws.WebSocketConnection,),
+    "server": (firefly_ws.Server, firefly_ws.HttpServer),
+    "client": (firefly_ws.HttpClient,),
+    "request": (firefly_ws.Request,),
+    "frame": (firefly_ws.Frame, firefly_ws.TextFrame, firefly_ws.BinaryFrame, firefly_ws.CloseFrame),
+    "policy": (firefly_ws.WebSocketPolicy,),
+    "reason": (firefly_ws.CloseReason,),
+    "close_reason": (firefly_ws.CloseReason,),
+    "close_details": (firefly_ws.CloseDetails,),
+    "asyncio": (asyncio,),
+    **{name: (getattr(firefly_ws, name),) for name in firefly_ws.__all__},
+}
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "coming-from").glob("*.md")), ids=lambda page: page.stem)
 def test_what_a_name_of_theirs_becomes_exists(page: Path) -> None:
     owners = [firefly_ws, testing, Incoming, Outgoing, *(getattr(firefly_ws, name) for name in firefly_ws.__all__)]
@@ -69,4 +88,7 @@ def test_what_a_name_of_theirs_becomes_exists(page: Path) -> None:
         cells = [theirs, *ours] if ours[0].startswith("the same") else ours
         for span in re.findall(r"`([^`]+)`", " ".join(cells)):
             unknown += [f"{name} in {span}" for name in NAME.findall(span) if name not in known]
+            for owner, name in OWNER.findall(span):
+                if owner in OWNERS and not any(hasattr(one, name) for one in OWNERS[owner]):
+                    unknown.append(f"{name} of {owner} in {span}")
     assert not unknown
