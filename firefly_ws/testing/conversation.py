@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from firefly_ws.client_builder import WebSocketClient
 from firefly_ws.errors import ConnectionClosed, HandshakeError
+from firefly_ws.per_loop import runtime_of
 from firefly_ws.server_builder import HttpServer, WebSocketRoute
 
 from .in_memory import Connecting, MemoryServer, connect_in_memory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "conversation"]
 
+TICK = 0.002  # seconds
 CANCELLED = 1.0  # seconds of grace where the test itself has been cancelled: its time is over
 _OURS = str(Path(__file__).parent.parent)
 
@@ -68,42 +70,51 @@ class Conversation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         late = await self._end(kind, error)
-        raised = self._errors.of(self.accepted)
-        details = self.accepted.close_details
-        unlogged = self.accepted.error
-        if unlogged is not None and unlogged not in raised and details is not None and details.began == "error":
-            raised.append(unlogged)  # logging is switched off
+        raised = []
+        for end in (self.accepted, self.connection):
+            raised += self._errors.of(end)
+            details, unlogged = end.close_details, end.error
+            if unlogged is not None and unlogged not in raised and details is not None and details.began == "error":
+                raised.append(unlogged)  # logging is switched off
         if self._connecting.failed is not None:
             raised.append(self._connecting.failed)
         if late:
             raised.append(TimeoutError(late))
         if not raised:
             return
-        cause = raised[0] if len(raised) == 1 else BaseExceptionGroup("the server's callbacks raised", raised)
+        cause = raised[0] if len(raised) == 1 else BaseExceptionGroup("callbacks raised", raised)
         if error is None or isinstance(error, (ConnectionClosed, TimeoutError)):
             # A closed connection, or one that stays silent, is what a test sees of an error of the server.
             raise cause from error
-        error.add_note(f"the server's callbacks raised, too: {', '.join(map(_told, raised))}")
+        error.add_note(f"callbacks raised, too: {', '.join(map(_told, raised))}")
+
+    async def _finished(self) -> None:
+        """Return once the client's last callback has ended."""
+        await self.connection.wait_finished()
+        runtime = runtime_of(asyncio.get_running_loop())
+        # Nothing tells of an on_open that goes on behind on_close.
+        while self.connection in runtime.tracked:  # noqa: ASYNC110
+            await asyncio.sleep(TICK)
 
     async def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> str:
-        """Close, and wait for the server's callbacks; says which had to be cancelled."""
+        """Close, and wait for the callbacks of both ends; says which had to be cancelled."""
         connecting, accepted = self._connecting, self.accepted
         grace = self._grace
         if isinstance(error, asyncio.CancelledError):
             grace = CANCELLED if grace is None else min(grace, CANCELLED)
         late = ""
-        ended: asyncio.Future[None] | None = None
+        ended: asyncio.Future[Any] | None = None
         try:
             await self.connection.__aexit__(kind, error, None)
             await connecting.heard()
             if not accepted.is_closed:
                 accepted.terminate()  # it does not read, or the network is silent
-            ended = asyncio.ensure_future(connecting.server.callbacks_ended(accepted))
+            ended = asyncio.gather(self._finished(), connecting.server.callbacks_ended(accepted))
             _, running = await asyncio.wait({ended}, timeout=grace)
             if running:
-                places = filter(None, map(_waits_at, accepted._cancel_callbacks()))
-                where = ", ".join(places) or "somewhere"
-                late = f"a callback of the server still ran grace={grace} seconds behind the end: {where}"
+                cancelled = [*accepted._cancel_callbacks(), *self.connection._cancel_callbacks()]
+                where = ", ".join(filter(None, map(_waits_at, cancelled))) or "somewhere"
+                late = f"a callback still ran grace={grace} seconds behind the end: {where}"
                 await ended
             await connecting.end_server()
         except BaseException:
@@ -172,10 +183,10 @@ def conversation(
     ``outgoing`` takes what is sent to it (``send``). *server*, *client* and *link* are
     those of `connect_in_memory`; the client's builder has no message callback. At the end
     the connection closes with 1000, or with 1011 if an exception leaves the block, and
-    the server's callbacks are waited for, *grace* seconds (``None``: for ever) before they
+    the callbacks of both ends are waited for, *grace* seconds (``None``: for ever) before they
     are cancelled. What they raised is raised there: one error as it is, several as a
     group, one that had to be cancelled as ``TimeoutError``. If the block ends with
-    `ConnectionClosed` or ``TimeoutError``, the server's error takes its place; to any other
+    `ConnectionClosed` or ``TimeoutError``, the callback's error takes its place; to any other
     exception it is added as a note. ``TypeError`` and ``ValueError`` for other arguments.
     """
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, (int, float))):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firefly_ws import CloseReason, ConnectionClosedError, http_server
+from firefly_ws import CloseReason, ConnectionClosedError, Response, http_client, http_server
 from firefly_ws.per_loop import runtime_of
 from firefly_ws.testing import Link, connect_in_memory, conversation, listen_in_memory
 
@@ -194,6 +194,57 @@ def test_one_that_raises_while_nobody_asks_is_told_by_the_end(run: Run) -> None:
         with pytest.raises(ConnectionClosedError) as raised:
             await connection.receive()
         assert raised.value.__cause__ is link.error
+        await nothing_stays()
+
+    run(main)
+
+
+def test_what_callbacks_of_the_clients_builder_raise_is_raised_as_well(run: Run) -> None:
+    async def late(*_: Any) -> None:
+        await asyncio.sleep(0.005)
+        raise LookupError("late")
+
+    async def talk(client: Any, server: Any) -> None:
+        async with conversation(server, client) as (incoming, outgoing):
+            outgoing.send("x")
+            await incoming.receive()
+
+    async def main() -> None:
+        client = http_client().ws("ws://x/")
+        for slot in ("on_open", "on_close"):
+            for fail in (raises, late):
+                with pytest.raises(LookupError):
+                    await talk(getattr(http_client().ws("ws://x/"), slot)(fail), echo())
+        with pytest.raises(ExceptionGroup) as raised:
+            await talk(client.on_close(late), echo().on_close(late))
+        assert len(raised.value.exceptions) == 2
+        await nothing_stays()
+
+    run(main)
+
+
+def test_a_callback_of_the_client_that_hangs_is_cancelled_and_named_as_well(run: Run) -> None:
+    async def main() -> None:
+        async def hangs(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        for slot in ("on_open", "on_close"):
+            with pytest.raises(TimeoutError, match=r"grace=0\.01 .*hangs at "):
+                async with conversation(echo(), getattr(http_client().ws("ws://x/"), slot)(hangs), grace=0.01):
+                    pass
+        await nothing_stays()
+
+    run(main)
+
+
+def test_each_try_of_a_client_that_reconnects_has_a_link_of_its_own(run: Run) -> None:
+    async def main() -> None:
+        answers = [Response(503), Response(503), None]
+        server = http_server().on_upgrade(lambda request: answers.pop(0)).websocket("/").discard()
+        client = http_client().ws("ws://x/").discard().reconnect(base_delay=0)
+        async with connect_in_memory(server, client, link=Link().split(1)) as connection:
+            assert await connection.ping() >= 0
+        assert answers == []
         await nothing_stays()
 
     run(main)

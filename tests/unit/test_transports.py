@@ -137,6 +137,22 @@ def test_close_sends_what_was_written_first_and_hears_nothing_more(run: Run) -> 
     run(main)
 
 
+def test_an_end_that_has_paused_and_closes_takes_what_waits_for_it_so_that_the_other_can_end(run: Run) -> None:
+    async def main() -> None:
+        for end in ("close", "abort"):
+            near, far = await pair(Link(capacity=3), stays=True)
+            far.transport.pause_reading()
+            near.transport.write(b"more than the link holds")
+            near.transport.close()
+            await turns(12)
+            assert near.heard == []
+            getattr(far.transport, end)()
+            await turns(30)
+            assert (near.heard, far.heard, far.got) == (["ConnectionResetError"], ["lost"], b"")
+
+    run(main)
+
+
 def test_abort_loses_what_waits_and_not_what_is_in_flight(run: Run) -> None:
     async def main() -> None:
         near, far = await pair(Link(capacity=3))
