@@ -94,29 +94,35 @@ class HttpClient(ConnectionDefaults, _Way):
         """The names that ``.extensions([...])`` takes."""
         return known_extensions()
 
-    def websocket(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
-        """A connection to be: from a URL (``ws://`` or ``wss://``), or from host, port and path.
+    def websocket(
+        self, url: str | None = None, port: int | None = None, path: str | None = None, *, host: str | None = None
+    ) -> WebSocketClient:
+        """A connection to be: from a URL (``ws://`` or ``wss://``), or from host, port and path, also by these names.
 
         Raises ``ValueError`` for another scheme, a ``#fragment``, or no host.
         """
-        check("url", url, str, "a str: a URL, or a host with port and path")
-        if port is None and path is None and "://" in url:
-            return WebSocketClient(self, _url.parse(url))
-        return self._parts("ws", url, port, path)
+        where = _one_of(url, host)
+        if port is None and path is None and "://" in where:
+            return WebSocketClient(self, _url.parse(where))
+        return self._parts("ws", where, port, path)
 
-    def ws(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
+    def ws(
+        self, url: str | None = None, port: int | None = None, path: str | None = None, *, host: str | None = None
+    ) -> WebSocketClient:
         """The same as `websocket`."""
-        return self.websocket(url, port, path)
+        return self.websocket(url, port, path, host=host)
 
-    def wss(self, url: str, port: int | None = None, path: str | None = None) -> WebSocketClient:
+    def wss(
+        self, url: str | None = None, port: int | None = None, path: str | None = None, *, host: str | None = None
+    ) -> WebSocketClient:
         """The same with TLS; from host, port (443) and path, or from a ``wss://`` URL."""
-        check("url", url, str, "a str: a URL, or a host with port and path")
-        if port is None and path is None and "://" in url:
-            parsed = _url.parse(url)
+        where = _one_of(url, host)
+        if port is None and path is None and "://" in where:
+            parsed = _url.parse(where)
             if not parsed.secure:
-                raise ValueError(f"wss({_url.without_user(url)!r}): the URL's scheme must be wss")
+                raise ValueError(f"wss({_url.without_user(where)!r}): the URL's scheme must be wss")
             return WebSocketClient(self, parsed)
-        return self._parts("wss", url, port, path)
+        return self._parts("wss", where, port, path)
 
     def _parts(self, scheme: str, host: str, port: int | None, path: str | None) -> WebSocketClient:
         path = "/" if path is None else path
@@ -415,6 +421,16 @@ class WebSocketClient(ConnectionOptions, _Way):
 def http_client(config: HttpConfig | None = None) -> HttpClient:
     """A new client builder."""
     return HttpClient(config)
+
+
+def _one_of(url: str | None, host: str | None) -> str:
+    """What came as the first argument, or by the name of what it is."""
+    if url is not None and host is not None:
+        raise TypeError("url and host exclude each other: give a URL alone, or host, port and path")
+    name, where = ("url", url) if host is None else ("host", host)
+    check(name, where, str, "a str: a URL, or a host with port and path")
+    assert where is not None
+    return where
 
 
 def _check_secret(name: str, value: object) -> None:

@@ -18,6 +18,8 @@ from firefly_ws import (
     FrameTooBig,
     HttpConfig,
     MsgPackConverter,
+    PingTimeout,
+    ReadTimeout,
     WebSocketCapability,
     WebSocketExtensionsCapability,
     WebSocketPolicy,
@@ -144,6 +146,24 @@ async def test_a_hundred_thousand_frames_at_once_are_read_in_order_by_a_session(
     peer.write(b"".join(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text for text in texts), close())
     assert (await peer.closed()).code == 1000
     assert await counted.next() == 100_000
+
+
+async def test_a_silent_session_ends_by_a_limit_that_it_is_given_while_open(
+    plain: Any,
+) -> None:  # F10, S1
+    server = await plain.listen(plain.route().discard())
+    for settings, error in (
+        ({"read_timeout": 0.05}, ReadTimeout),
+        ({"ping_interval": 0.02, "ping_timeout": 0.02}, PingTimeout),
+    ):
+        peer = await plain.peer(server)
+        await eventually(lambda: [one for one in server.connections if one.is_open])
+        (session,) = (one for one in server.connections if one.is_open)
+        for name, seconds in settings.items():
+            setattr(session, name, seconds)
+        assert (await soon(session.wait_closed())).code == 1006
+        assert isinstance(session.error, error)
+        peer.abort()
 
 
 async def test_texts_of_nothing_of_null_and_of_every_plane_come_back_as_they_are(net: Any) -> None:  # K4, F3

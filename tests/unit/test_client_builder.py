@@ -136,6 +136,19 @@ def test_short_forms_and_default_ports() -> None:  # C3, W6
     ]  # fmt: skip
 
 
+def test_host_port_and_path_may_be_given_by_their_names() -> None:  # C2, C3
+    for make, port in ((ws, 80), (wss, 443), (websocket, 80)):
+        assert make(host="h", port=8080, path="/ws")._url == make("h", 8080, "/ws")._url
+        assert make(host="h")._url.port == port
+        assert make(url="wss://h/ws")._url.target == "/ws"
+        with pytest.raises(TypeError, match="url and host exclude each other"):
+            make("ws://h/", host="h")
+        with pytest.raises(TypeError, match="url=None must be a str"):
+            make(port=80)
+        with pytest.raises(TypeError, match="host=1 must be a str"):
+            make(host=1)  # type: ignore[arg-type]
+
+
 def test_a_copy_for_a_hook_shares_nothing_that_can_be_set() -> None:
     builder = client().cookies({"a": "1"}).header("X", "1").max_frame_size(7)
     other = builder._copy().cookies({"a": "2"}).header("X", "2").max_frame_size(8).on_text(print).bearer("x")
