@@ -239,8 +239,10 @@ async def _over(connection: WebSocketConnection) -> None:
     await connection.wait_closed()
     # At most as long as anything may take at the end: a message that nobody takes would hold it up for ever.
     finished = asyncio.ensure_future(connection.wait_finished())
-    await asyncio.wait({finished}, timeout=connection.policy.close_timeout)
-    finished.cancel()
+    try:
+        await asyncio.wait({finished}, timeout=connection.policy.close_timeout)
+    finally:
+        finished.cancel()
 
 
 async def forever(again: Again) -> AsyncGenerator[WebSocketConnection, None]:

@@ -26,7 +26,7 @@ from .per_loop import runtime_of
 from .proxy import ProxyURL
 from .redirects import REDIRECTS, follow, is_redirect, without_credentials
 from .sockets import keep_alive, no_delay
-from .tunnel import Tunnel, through_socks
+from .tunnel import PATIENCE, Tunnel, through_socks
 from .turns import turn_of
 from .url import WebSocketURL, without_user
 
@@ -342,6 +342,7 @@ class ClientHandshake(asyncio.Protocol):
         self._transport: Any = None
         self._info: ResponseInfo | None = None
         self._body: ResponseBody | None = None
+        self._enough: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[WebSocketConnection] = self._loop.create_future()
         # Whoever gave up before is not to be told by the loop that nobody has heard of it.
         self._opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
@@ -363,8 +364,9 @@ class ClientHandshake(asyncio.Protocol):
                 if self._info.status == 101:
                     self._begin(self._info)
                     return
-                # A refusal says more in its body; open_timeout bounds the wait for it.
+                # A refusal says more in its body, and is one without.
                 self._body = self._info.body()
+                self._enough = self._loop.call_later(PATIENCE, lambda: self._fail(self.refusal()))
                 data = self._head.rest
                 if self._target.redirects and self._info.status in REDIRECTS:
                     # Nobody reads what it says beside where to go.
@@ -436,6 +438,8 @@ class ClientHandshake(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone before the upgrade."""
+        if self._enough is not None:
+            self._enough.cancel()
         if self._opened.done() or self._transport is None:  # TLS failed: nobody waits for us yet
             return
         if self._body is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -27,6 +28,8 @@ def follow(url: WebSocketURL, answer: HandshakeError) -> WebSocketURL:
     Raises `HandshakeError` with the answer's facts where it leads from ``wss`` to ``ws``, or nowhere.
     """
     location = answer.headers.get("location", "")
+    with suppress(UnicodeError):  # what is not ASCII there, though it should be, is UTF-8 as everywhere
+        location = location.encode("latin-1").decode()
 
     def wrong(why: str) -> HandshakeError:
         return HandshakeError(

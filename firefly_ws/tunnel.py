@@ -17,7 +17,10 @@ from .url import WebSocketURL
 if TYPE_CHECKING:
     from .http.head import ResponseBody, ResponseInfo
 
-__all__ = ["Tunnel", "through_socks"]
+__all__ = ["PATIENCE", "Tunnel", "through_socks"]
+
+PATIENCE: Final = 1.0
+"""Seconds that what says no has for the body of its answer: the answer itself is known then."""
 
 # Seconds: python-socks wants a limit of its own, and open_timeout is the one that counts.
 _LONG: Final = 1e8
@@ -43,6 +46,8 @@ class Tunnel(asyncio.Protocol):
         self._body: ResponseBody | None = None
         self._transport: Any = None
         self._secrets: list[str] = []
+        self._loop = loop
+        self._enough: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[None] = loop.create_future()
         # Whoever gave up before is not to be told by the loop that nobody has heard of it.
         self._opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
@@ -76,6 +81,7 @@ class Tunnel(asyncio.Protocol):
                         self._opened.set_result(None)
                     return
                 self._body = info.body()
+                self._enough = self._loop.call_later(PATIENCE, lambda: self._fail(self.refusal()))
                 data = self._head.rest
             assert self._body is not None
             if self._body.feed(data):
@@ -110,6 +116,8 @@ class Tunnel(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
+        if self._enough is not None:
+            self._enough.cancel()
         self._ended(error)
 
     def _ended(self, error: Exception | None) -> None:

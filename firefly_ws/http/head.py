@@ -30,6 +30,8 @@ __all__ = ["BadRequest", "RequestHead", "ResponseBody", "ResponseHead", "Respons
 _END = b"\r\n\r\n"
 _MAX_INTERIM = 16
 """Interim answers (1xx) a server may send before the final one; RFC 9110 §15.2 names no number."""
+_SHOWN_BYTES = 40
+"""Bytes of an answer that is none, in the error that says so."""
 _SHOWN = 100
 """Characters of what a peer has sent, in a line of the log."""
 
@@ -290,7 +292,7 @@ class ResponseHead:
             try:
                 self._parser.feed_data(self._buffer[seen : end - 1] if end else data)
             except HttpParserError as error:
-                raise HandshakeError(0, message=f"the answer is no HTTP/1.1 response: {error}") from None
+                raise HandshakeError(0, message=_no_response(self._buffer, f"{error}")) from None
             if not end:
                 return None
             head, rest = self._buffer[:end], self._buffer[end:]
@@ -328,9 +330,15 @@ def _response(head: bytes) -> ResponseInfo:
     start = head.find(b"\r\n") + 2
     version, _, rest = head[: start - 2].decode("latin-1").partition(" ")
     status, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/1.") or not (len(status) == 3 and status.isascii() and status.isdigit()):
-        raise HandshakeError(0, message=f"the answer is no HTTP/1.1 response: its first line is {head[: start - 2]!r}")
+    number = len(status) == 3 and status.isascii() and status.isdigit() and status[0] != "0"
+    if not version.startswith("HTTP/1.") or not number:
+        raise HandshakeError(0, message=_no_response(head, "its first line has no status"))
     return ResponseInfo(int(status), reason, Headers.of_head(head, start), version[5:], head)
+
+
+def _no_response(data: bytes, why: str) -> str:
+    tls = "; that is TLS: is it a server for wss://?" if data[:2] in (b"\x15\x03", b"\x16\x03") else ""
+    return f"the answer is no HTTP/1.1 response: {why}; it begins with {data[:_SHOWN_BYTES]!r}{tls}"
 
 
 class ResponseBody:

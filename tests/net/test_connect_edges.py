@@ -34,8 +34,10 @@ from firefly_ws import (
     ProxyError,
     Response,
     WebSocketConnectionException,
+    dial,
     http_client,
     http_server,
+    tunnel,
     ws,
     wss,
 )
@@ -122,6 +124,26 @@ async def test_a_proxys_refusal_is_quoted_without_its_password() -> None:  # W6
     async with raw_server(answering(answer)) as port:
         with pytest.raises(ProxyError, match=r"it answered 403 No: 'not for ada/\*\*\*'$"):
             await ws("ws://h/").proxy(f"http://ada:{SECRET}@127.0.0.1:{port}").connect()
+
+
+async def test_a_refusal_is_not_held_up_by_a_body_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a length it ends with the connection, which a server may keep; without open_timeout that took for ever.
+    for module in (dial, tunnel):
+        monkeypatch.setattr(module, "PATIENCE", 0.02)
+
+    async def dribble(peer: RawPeer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 403 No\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                peer.send(b"x")
+                await asyncio.sleep(0.01)
+                await peer.writer.drain()
+
+    async with raw_server(dribble) as port:
+        for builder in (ws(f"ws://127.0.0.1:{port}/"), ws("ws://h/").proxy(f"http://127.0.0.1:{port}")):
+            with pytest.raises(WebSocketConnectionException, match=r"answered 403 No.*: 'x+'$"):
+                await soon(builder.open_timeout(None).connect())
 
 
 async def test_a_refusal_cannot_write_into_a_log_what_it_likes() -> None:

@@ -219,11 +219,13 @@ async def test_what_was_not_offered_at_all_is_refused() -> None:
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", 302, "302 Found"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", 0, "no HTTP/1.1 response"),
         (b"HTTP/1.1 abc\r\n\r\n", 0, "no HTTP/1.1 response"),
+        (b"HTTP/1.1 099 Odd\r\n\r\n", 0, "no status; it begins with b'HTTP/1.1 099 Odd"),
+        (b"\x15\x03\x01\x00\x02\x02\x28", 0, "it begins with b'\\x15\\x03\\x01\\x00\\x02\\x02('; that is TLS: is it a"),
         (b"HTTP/1.1 404 Not Found\r\nX: " + b"x" * 20000, 0, "max_header_size=16384"),
         (b"HTTP/1.1 404 Not Found\r\n" + b"X: y\r\n" * 200 + b"\r\n", 0, "max_header_count=128"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0, "interim"),
     ],
-    ids=["1.0", "200", "302", "ssh", "no status", "long", "many", "interim"],
+    ids=["1.0", "200", "302", "ssh", "no status", "zero", "tls", "long", "many", "interim"],
 )
 async def test_what_is_no_upgrade_is_refused_with_its_facts(answer: Any, status: int, said: str) -> None:
     error = await error_of(answer)

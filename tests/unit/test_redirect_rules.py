@@ -16,6 +16,8 @@ def led(url: str, location: str) -> WebSocketURL:
 @pytest.mark.parametrize(
     ("url", "location", "expected"),
     [
+        ("ws://h/a", "/\u00c3\u00bc", "ws://h/%C3%BC"),
+        ("ws://h/a", "/\u00fc", "ws://h/%C3%BC"),
         ("ws://h/a/b?x=1", "/c", "ws://h/c"),
         ("ws://h/a/b", "c?y=2", "ws://h/a/c?y=2"),
         ("ws://h:8080/a", "?y", "ws://h:8080/a?y"),
