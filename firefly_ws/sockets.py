@@ -161,11 +161,11 @@ def _usable(info: Any) -> bool:
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """TCP keepalive: idle 60 s, then 3 probes 10 s apart.
+    """TCP keepalive: idle 60 s, then 3 probes 10 s apart. What its maker has switched on already keeps its own times.
 
     Linux gives a listening socket's to every accepted one, at no cost per connection.
     """
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
         return
     for level, name, value in (
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),

@@ -188,6 +188,27 @@ async def test_a_setting_of_one_connection_is_not_the_others(plain: Any) -> None
     assert await second.texts(1) == ["fine"]
 
 
+async def test_all_connections_of_a_loop_share_one_timer_and_no_task(plain: Any) -> None:
+    loop = asyncio.get_running_loop()
+    if not hasattr(loop, "_scheduled"):
+        pytest.skip("uvloop does not show its timers")
+
+    def timers() -> int:
+        return sum("Wheel" in repr(one) for one in loop._scheduled if not one.cancelled())
+
+    server = await plain.listen(plain.route().ping_interval(20).idle_timeout(300).discard())
+    tasks = asyncio.all_tasks()
+    for number in range(20):
+        connection = await plain.connect(server, lambda b, n=number: b.discard().connection_timeout(5 + n))
+        connection.read_timeout = 86400
+    assert timers() == 1
+    assert asyncio.all_tasks() == tasks
+    for connection in plain.connections:
+        await connection.close()
+    await eventually(lambda: not server.connections)
+    assert timers() == 0
+
+
 async def test_tcp_keepalive_is_always_on(plain: Any) -> None:
     server = await plain.listen(plain.route().discard())
     client = await plain.connect(server, lambda b: b.discard())
