@@ -135,6 +135,9 @@ async def test_a_pong_that_comes_behind_other_bytes_still_gives_the_latency() ->
     await wait(20.1)
     peer.send(TEXT, b"x")
     await wait(5)
+    for other in (b"", b"none", pings(peer)[0] + b"!"):
+        peer.send(PONG, other)  # nobody has asked for these (RFC 6455 §5.5.3)
+    assert peer.connection.latency is None
     peer.send(PONG, pings(peer)[0])
     assert 4.7 < peer.connection.latency < 10
 

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
+from clock import limit, wait
 from fakes import Peer, turns
 
-from firefly_ws._core.limits import Limits
-from firefly_ws._core.probe import armed, now, pass_time, turn, wheel_of
-
 OTHERS = {"idle_timeout": 10_000, "write_timeout": None}  # somebody looks after the connection already
-
-
-async def wait(seconds: float) -> None:
-    """Let time pass; the loop comes round whenever its timer is due."""
-    wheel = wheel_of(asyncio.get_running_loop())
-    end = now() + seconds
-    while (due := armed(wheel)) is not None and due <= end:
-        pass_time(max(due - now(), 0))
-        turn(wheel)
-        await turns(1)
-    pass_time(max(end - now(), 0))
-    await turns(1)
-
-
-def switch(peer: Peer, **changes: Any) -> None:
-    connection = peer.connection
-    connection._limit(Limits(connection.policy.replace(**changes)), "test")
 
 
 async def ends_after(peer: Peer, seconds: float, *, later: float = 1) -> None:
@@ -42,7 +20,7 @@ async def test_a_silence_of_long_ago_ends_nothing_when_a_limit_is_switched_on() 
     for name in ("read_timeout", "ping_interval"):
         peer = Peer(limits={**OTHERS, "ping_timeout": 10})
         await wait(1000)
-        switch(peer, **{name: 30})
+        limit(peer, **{name: 30})
         await wait(29.9)
         assert peer.got == [], name
         await ends_after(peer, 0.2 if name == "read_timeout" else 10)
@@ -51,7 +29,7 @@ async def test_a_silence_of_long_ago_ends_nothing_when_a_limit_is_switched_on() 
 async def test_a_ping_that_nobody_has_answered_for_long_is_given_its_time_when_ping_timeout_is_switched_on() -> None:
     peer = Peer(limits={**OTHERS, "ping_interval": 20, "ping_timeout": None})
     await wait(1010)
-    switch(peer, ping_timeout=10)
+    limit(peer, ping_timeout=10)
     await ends_after(peer, 30)
 
 
@@ -60,7 +38,7 @@ async def test_a_limit_that_is_switched_on_in_a_pause_begins_with_its_end() -> N
     await wait(1000)
     peer.connection.pause_reading()
     await wait(1000)
-    switch(peer, read_timeout=30)
+    limit(peer, read_timeout=30)
     await wait(1000)
     peer.connection.resume_reading()
     await turns()
@@ -72,14 +50,14 @@ async def test_what_waited_before_does_not_count_for_a_write_timeout_that_is_swi
     peer.transport.stuck = True
     peer.connection.send(bytes(10_000))
     await wait(1000)
-    switch(peer, write_timeout=20)
+    limit(peer, write_timeout=20)
     await ends_after(peer, 20, later=3)
 
 
 async def test_a_limit_that_was_on_and_is_made_shorter_counts_what_has_been() -> None:  # S1
     peer = Peer(limits={**OTHERS, "read_timeout": 60})
     await wait(30)
-    switch(peer, read_timeout=10)
+    limit(peer, read_timeout=10)
     await wait(0.1)
     await turns()
     assert peer.connection.is_closed

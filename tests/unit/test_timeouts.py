@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from clock import ASKING, closed, limit, pings, timer, wait
 from fakes import BYE, Log, Peer, turns
 from judge import CLOSE, CONT, PONG, TEXT
 
-from firefly_ws import CloseReason, PingTimeout, ReadTimeout, WebSocketPolicy, WriteTimeout
+from firefly_ws import CloseReason, ConnectionClosedOK, PingTimeout, ReadTimeout, WebSocketPolicy, WriteTimeout
+from firefly_ws.streaming import send_stream
 
 # ---- connection_timeout and read_timeout ---------------------------------------------------------------------------
 
@@ -72,6 +74,8 @@ async def test_read_timeout_ends_without_asking() -> None:
 async def test_read_timeout_holds_for_the_peers_close_as_well() -> None:
     peer = Peer(limits={"read_timeout": 30, "close_timeout": None})
     peer.connection.close(1000)
+    await wait(20)
+    peer.send(TEXT, b"x")
     await wait(29)
     assert not peer.connection.is_closed
     await wait(1.1)
@@ -228,6 +232,27 @@ async def test_a_message_on_its_way_or_being_worked_on_keeps_it() -> None:
     assert peer.connection.is_open
     await wait(9)
     assert not peer.connection.is_open
+
+
+async def test_a_message_of_ours_in_pieces_keeps_it_until_nothing_more_of_it_comes() -> None:
+    peer = Peer(limits={"idle_timeout": 60})
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[bytes]:
+        while True:
+            yield await pieces.get()
+
+    sending = asyncio.ensure_future(send_stream(peer.connection, source()))
+    for _ in range(10):
+        pieces.put_nowait(b"x")
+        await turns(5)
+        await wait(50)
+    assert peer.connection.is_open
+    await wait(20)
+    assert not peer.connection.is_open
+    pieces.put_nowait(b"x")
+    with pytest.raises(ConnectionClosedOK):
+        await asyncio.wait_for(sending, 5)
 
 
 # ---- live settings -------------------------------------------------------------------------------------------------
