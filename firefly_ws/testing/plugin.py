@@ -115,13 +115,13 @@ def _same_loop(loop: asyncio.AbstractEventLoop, name: str) -> None:
         )
 
 
-async def _servers() -> AsyncIterator[Servers]:
+async def _servers(**_: Any) -> AsyncIterator[Servers]:
     servers = Servers()
     yield servers
     await servers.close()
 
 
-async def _clients(firefly_server: Servers) -> AsyncIterator[Clients]:
+async def _clients(firefly_server: Servers, **_: Any) -> AsyncIterator[Clients]:
     clients = Clients()
     yield clients
     await clients.close()
@@ -143,7 +143,10 @@ async def firefly_client(firefly_server: Servers) -> AsyncIterator[Clients]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> Generator[None, object, object]:
-    """Give a test of anyio's what anyio runs, though pytest-asyncio, on a loop of its own, would run it as well."""
+    """Give a test of anyio's what anyio runs, though pytest-asyncio, on a loop of its own, would run it as well.
+
+    An older pytest-asyncio has added arguments of its own by then, which nobody reads.
+    """
     plain = {"firefly_server": _servers, "firefly_client": _clients}.get(fixturedef.argname)
     ours = fixturedef.func.__module__ == __name__
     if plain is None or not ours or "anyio_backend" not in request.fixturenames:

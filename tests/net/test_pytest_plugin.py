@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firefly_ws.testing.plugin import Clients, Servers
+from firefly_ws.testing import plugin
 
 ROOT = Path(__file__).parent.parent.parent
 TESTS = """
@@ -129,8 +130,13 @@ def test_a_test_of_anyios_has_them_beside_pytest_asyncio_whichever_was_loaded_fi
     assert "2 passed" in said, said
 
 
+def test_what_anyio_runs_takes_the_arguments_that_an_older_pytest_asyncio_adds() -> None:
+    for plain, needs in ((plugin._servers, {}), (plugin._clients, {"firefly_server": None})):
+        inspect.signature(plain).bind(**needs, request=None, event_loop=None)
+
+
 def test_without_asyncio_they_say_what_they_need() -> None:
-    for fixture, name in ((Servers, "firefly_server"), (Clients, "firefly_client")):
+    for fixture, name in ((plugin.Servers, "firefly_server"), (plugin.Clients, "firefly_client")):
         with pytest.raises(RuntimeError, match=f"{name} needs asyncio.*anyio_backend"):
             fixture()
 
