@@ -71,6 +71,15 @@ async def test_the_settings_of_one_client_hold_on_the_wire_for_each_of_its_sessi
         assert accepted.close_received.code == CloseCode.MESSAGE_TOO_BIG
 
 
+async def test_outgoing_is_flushed_while_the_session_is_open(net: Any) -> None:  # C4, S4
+    server = await net.listen(net.route().discard())
+    session = await net.connect(server)
+    for _ in range(64):
+        session.outgoing.send(bytes(64 * 1024))
+    await soon(session.outgoing.flush())
+    assert (session.buffered_amount, session.is_open) == (0, True)
+
+
 @pytest.mark.parametrize("doing", ["receiving", "iterating", "sending", "waiting"])
 async def test_a_client_that_vanishes_ends_a_session_whatever_it_does(plain: Any, doing: str) -> None:  # S4, S6
     ended = Inbox()

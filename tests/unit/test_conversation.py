@@ -277,7 +277,9 @@ def test_a_callback_that_does_not_end_is_cancelled_when_grace_is_over(run: Run) 
 
 
 @pytest.mark.parametrize("how", ["silent", "cut", "reset", "paused"])
-def test_a_broken_network_does_not_hold_the_end(run: Run, how: str) -> None:
+def test_a_broken_network_does_not_hold_the_end(run: Run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firefly_ws.testing.in_memory.LISTENS", 0.01)
+
     async def main() -> None:
         link = Link()
         talk = conversation(echo().close_timeout(0.01), CLIENT().close_timeout(0.01), link=link)
