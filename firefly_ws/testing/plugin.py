@@ -85,12 +85,17 @@ class Clients:
 
 
 def _builder(to: Server | WebSocketClient | str, path: str) -> WebSocketClient:
-    if isinstance(to, WebSocketClient):
-        return to
-    if isinstance(to, str):
-        return http_client().websocket(to)
+    if isinstance(to, (WebSocketClient, str)):
+        if path != "/":
+            raise ValueError(f"path={path!r} goes with a Server; a URL and a builder have theirs")
+        return http_client().websocket(to) if isinstance(to, str) else to
     if not isinstance(to, Server):
         raise TypeError(f"to={to!r} must be a Server, a URL, or a client's builder, not {type(to).__name__}")
+    if to._app.ssl_context or to._app.config.ssl:
+        raise ValueError(
+            f"to={to!r} speaks TLS, and its certificate is to be trusted: give a client's builder, as "
+            "http_client().wss(host, port, path).ssl(context)"
+        )
     for address in to.addresses:
         if isinstance(address, tuple):
             return http_client().websocket(address[0], address[1], path)

@@ -15,6 +15,7 @@ from firefly_ws.testing import plugin
 
 ROOT = Path(__file__).parent.parent.parent
 TESTS = """
+import ssl
 import pytest
 from firefly_ws import http_client, http_server
 from firefly_ws.testing import listen_in_memory
@@ -73,6 +74,13 @@ async def test_bad_arguments(firefly_server, firefly_client):
         firefly_server(1)
     with pytest.raises(TypeError, match="to=1"):
         await firefly_client(1)
+    for to in ("ws://x/", http_client().ws("x")):
+        with pytest.raises(ValueError, match="'/other' goes with a Server"):
+            await firefly_client(to, "/other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure = await firefly_server(http_server().secure(context).websocket("/").discard())
+    with pytest.raises(ValueError, match="speaks TLS.*wss"):
+        await firefly_client(secure)
 
 MARK
 async def test_a_silent_peer_does_not_hold_the_end(firefly_server, firefly_client):
