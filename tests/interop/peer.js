@@ -3,6 +3,8 @@
 //     node peer.js ws|websocket client '{"url": …, "protocols": […], "deflate": true, "takeover": false}'
 //     node peer.js ws|websocket server '{"protocols": […], "deflate": true, "takeover": false}'
 //
+// `parameters` are those of ws's perMessageDeflate, by its names.
+//
 // Events: ["listening", port] ["open", protocol, extensions] ["refused", status] ["text", string] ["binary", base64]
 // ["ping", string] ["pong", string] ["close", code, reason] ["error", message].
 // Commands: ["text", string] ["binary", base64] ["fragments", "text" | "binary", [string, …]] ["ping", string]
@@ -23,7 +25,8 @@ const ws = {
     settings() {
         const noTakeover = !options.takeover;
         const agreement = {serverNoContextTakeover: noTakeover, clientNoContextTakeover: noTakeover, threshold: 0};
-        return {maxPayload: MEBIBYTES_64, perMessageDeflate: options.deflate ? agreement : false};
+        const chosen = {...agreement, ...options.parameters};
+        return {maxPayload: MEBIBYTES_64, perMessageDeflate: options.deflate ? chosen : false};
     },
     end(socket) {
         socket.on('message', (data, binary) => end.message(binary ? data : data.toString()));

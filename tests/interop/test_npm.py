@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -34,11 +35,14 @@ class Kind(NamedTuple):
     deflate: bool = False
     takeover: bool = False
     echo: bool = False
+    parameters: dict[str, Any] = {}  # noqa: RUF012 -- a tuple's default, never changed
+    windows: dict[str, Any] = {}  # noqa: RUF012
 
     @property
     def ours(self) -> list[Any]:
         """What we offer to it, or agree to."""
-        return [PerMessageDeflate(context_takeover=self.takeover, threshold=0)] if self.deflate else []
+        deflate = PerMessageDeflate(context_takeover=self.takeover, threshold=0, **self.windows)
+        return [deflate] if self.deflate else []
 
 
 # `websocket` has no extensions.
@@ -102,6 +106,40 @@ async def test_messages_of_every_size_come_back_from_them(node: str, connected: 
         for message in MESSAGES:
             ours.send(message)
         assert await inbox.take(len(MESSAGES)) == MESSAGES
+
+
+WINDOWS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"server_max_window_bits": 10}),
+    ({}, {"client_max_window_bits": 9}),
+    ({"serverMaxWindowBits": 9}, {}),
+    ({"clientMaxWindowBits": 10}, {}),
+    ({"serverMaxWindowBits": 11, "clientMaxWindowBits": 12}, {"server_max_window_bits": 12}),
+    ({"serverNoContextTakeover": True, "clientNoContextTakeover": False}, {}),
+    ({"serverNoContextTakeover": False, "clientNoContextTakeover": True}, {}),
+]
+
+
+@both_roles
+@pytest.mark.parametrize(("theirs_", "ours_"), WINDOWS, ids=str)
+async def test_each_parameter_of_compression(
+    node: str, connected: Any, theirs_: dict[str, Any], ours_: dict[str, Any]
+) -> None:  # F7, K2
+    """Windows of every size and each end's context, with text that refers back further than the window."""
+    chance = random.Random(7692)
+    words = ["".join(chance.choices("abcdefgh", k=chance.randrange(200, 3000))) for _ in range(20)]
+    messages: list[str | bytes] = ["".join(chance.choices(words, k=8)) for _ in range(30)]
+    inbox = Inbox()
+    kind = Kind("ws", deflate=True, takeover=True, echo=True, parameters=theirs_, windows=ours_)
+    async with connected(node, kind, on_text=inbox) as (ours, _):
+        (agreed,) = ours.extensions
+        for bits, name in ((agreed.server_bits, "server"), (agreed.client_bits, "client")):
+            asked = [theirs_.get(f"{name}MaxWindowBits"), ours_.get(f"{name}_max_window_bits")]
+            assert bits <= min(one for one in (*asked, 15) if one is not None)
+        if theirs_.get("serverNoContextTakeover"):
+            assert not agreed.server_takeover
+        for message in messages:
+            ours.send(message)
+        assert await inbox.take(len(messages)) == messages
 
 
 @both_roles
