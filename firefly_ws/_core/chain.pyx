@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .buffer cimport buffer_release, buffer_reserve
-from .delivery cimport DEAD, ENDED, FULL, Delivery
+from .delivery cimport DEAD, ENDED, Delivery
 from .frames cimport Frame, wire_frame
 from .messages cimport Messages
 from .outbox cimport Outbox, Turn
@@ -247,7 +247,7 @@ cdef class ChainIn(FrameSink):
             data = frame.payload
             more |= messages.frame(
                 frame._first | frame.opcode, <const uint8_t*>PyBytes_AS_STRING(data), len(data), 0, False)
-        return more or delivery.work <= 0 or delivery.hold & FULL != 0
+        return more or delivery.work <= 0
 
 
 cdef class ChainOut(Outbox):

@@ -99,6 +99,7 @@ cdef class Sender(Delivery):
         A raw session sends exactly this frame: fragments and control frames as they are, nothing awaited for them.
         """
         cdef Frame one
+        cdef str text
         if not isinstance(frame, Frame):
             raise TypeError(f"send_frame() takes a Frame, not {type(frame).__name__}; str and bytes go through send()")
         one = <Frame>frame
@@ -107,7 +108,13 @@ cdef class Sender(Delivery):
         if one.opcode == 1:
             if one._text is not None:
                 return self.send_str(one._text)
-            return self.send_str((<bytes>one._payload).decode())
+            try:
+                text = (<bytes>one._payload).decode()
+            except UnicodeDecodeError:
+                if self.raw:
+                    return self.send_raw(one)  # to be sent on as it came, or to try a peer out
+                raise
+            return self.send_str(text)
         return self.send_buffer(one._payload, 2)
 
     cdef object send_special(self, Frame frame):

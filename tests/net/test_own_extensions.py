@@ -203,14 +203,23 @@ async def test_who_ends_the_connection_while_a_message_is_coded_has_its_send_ref
 
 async def test_a_stream_whose_compression_is_asked_about_may_be_closed_there() -> None:
     ours: list[Any] = []
+    refused = Inbox()
     deflate = PerMessageDeflate(compress_if=lambda payload: ours[0].close())
-    async with http_server().websocket("/").discard().listen("127.0.0.1", 0) as server:
-        client = http_client().websocket(url_of(server)).extensions([deflate]).discard()
-        async with client.connect() as connection:
-            ours.append(connection)
-            with pytest.raises(ConnectionClosed, match="send_stream"):
-                await connection.send_stream(["x" * 100_000, "y"])
-            assert (await soon(connection.wait_closed())).code == 1000
+
+    async def push(connection: Any) -> None:
+        ours.append(connection)
+        with pytest.raises(ConnectionClosed, match="send_stream") as caught:
+            await connection.send_stream(["x" * 100_000, "y"])
+        refused(caught.value)
+
+    route = http_server().websocket("/").extensions([deflate]).on_open(push)
+    async with route.listen("127.0.0.1", 0) as server, raw_client(server.port) as peer:
+        peer.send(upgrade(sec_websocket_extensions="permessage-deflate"))
+        await peer.head()
+        assert await peer.frame() == (0x80 | CLOSE, b"\x03\xe8")
+        await refused.next()
+        peer.send(frame(CLOSE, b"\x03\xe8"))
+        assert await soon(peer.rest()) == b""
 
 
 # --- a message that is read in pieces

@@ -60,6 +60,19 @@ async def test_a_raw_client_sends_fragments_and_reads_the_pong_and_the_close(net
     assert connection.close_reason == (1000, "enough")
 
 
+async def test_a_raw_echo_gives_back_what_no_other_session_may_say(net: Any) -> None:  # C5, S7
+    async def serve(connection: Any) -> None:
+        async for frame in connection.incoming:
+            connection.send_frame(frame)
+
+    peer = await net.peer(await net.listen(net.route().raw().handler(serve)))
+    peer.write(text(b"\xff\xfe"), text("ä"), close(1000))
+    assert await peer.frame() == Seen(1, b"\xff\xfe")
+    assert await peer.frame() == Seen(1, "ä".encode())
+    assert (await peer.frame()).opcode == 8
+    assert await peer.frame() is None
+
+
 async def test_a_large_frame_of_a_raw_session_comes_whole(net: Any) -> None:
     async def serve(connection: Any) -> None:
         connection.send_frame(await connection.receive_frame())

@@ -170,10 +170,13 @@ async def test_selectors_may_take_their_time_and_each_is_asked_once(wrap: Any) -
     await server.close()
 
 
-async def test_one_selector_may_be_async_and_the_other_not() -> None:  # F8
+async def test_one_selector_may_be_async_and_the_other_not_behind_an_async_on_upgrade() -> None:  # F8
+    async def on_upgrade(request: Any) -> None:
+        await asyncio.sleep(0)
+
     for wrap_first, wrap_second in ((later, lambda select: select), (lambda select: select, later)):
         asked = list[str]()
-        route = http_server().websocket("/").extensions([DEFLATE])
+        route = http_server().on_upgrade(on_upgrade).websocket("/").extensions([DEFLATE])
         route.on_extension_select(wrap_first(lambda offered, request, asked=asked: asked.append("e")))
         route.on_sub_protocol_select(wrap_second(lambda offered, request, asked=asked: asked.append("s") or "b"))
         answer = await answered(route, sec_websocket_extensions=DEFLATE, sec_websocket_protocol="a, b")

@@ -180,6 +180,17 @@ async def test_frames_leave_as_they_are(is_client: bool) -> None:  # C5, S7
     assert peer.got == [("ping", b"p"), ("pong", b"q"), ("text", "abc"), ("binary", b"d"), ("ping", b"p")]
 
 
+async def test_text_that_is_no_utf8_leaves_as_it_is_and_only_in_a_raw_session() -> None:
+    peer = raw()
+    peer.connection.send_frame(TextFrame(b"\xff"))
+    peer.connection.send(TextFrame(b"h\xc3\xa9"))
+    await turns()
+    assert b"".join(peer.transport.writes) == b"\x81\x01\xff\x81\x03h\xc3\xa9"
+    assert peer.connection.messages_sent == 2
+    with pytest.raises(UnicodeDecodeError):
+        Peer().connection.send_frame(TextFrame(b"\xff"))
+
+
 async def test_a_frame_with_reserved_bits_is_not_sent() -> None:
     peer = raw()
     with pytest.raises(ValueError, match="reserved bits"):
