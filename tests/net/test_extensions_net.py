@@ -265,6 +265,21 @@ async def test_reserved_bits_that_the_chain_has_not_claimed_are_a_violation() ->
                 assert (await peer.frame())[1][:2] == b"\x03\xea"
 
 
+async def test_a_compressed_message_says_so_on_its_first_frame_alone() -> None:  # F7
+    """RFC 7692 §6.1, by the core and by a chain; a message in a chain's frames may begin compressed or not."""
+    route = http_server().websocket("/").extensions(["permessage-deflate", "fragment"]).on_message(echo)
+    async with route.listen("127.0.0.1", 0) as server:
+        for offer in ("permessage-deflate", "permessage-deflate, fragment;maxLength=99999"):
+            for first, rsv in ((b"\xf2\x48\xcd\xc9\xc9\x07\x00", 4), (b"plain", 0)):
+                async with raw_client(server.port) as peer:
+                    peer.send(upgrade(sec_websocket_extensions=offer), frame(TEXT, first, rsv=rsv), frame(TEXT, "fine"))
+                    await peer.head()
+                    assert await peer.frame() == (0x81, b"plain" if rsv == 0 else b"Hello")
+                    assert await peer.frame() == (0x81, b"fine")
+                    peer.send(frame(TEXT, first, rsv=rsv, fin=False), frame(CONT, b"\x00", rsv=4))
+                    assert (await peer.frame())[1].startswith(b"\x03\xeaRSV1 is set on a continuation frame")
+
+
 @pytest.mark.parametrize("extensions", [["deflate-frame"], ["fragment;maxLength=20", "permessage-deflate"]])
 async def test_a_message_sent_piece_by_piece_passes_the_chain(extensions: list[str]) -> None:
     inbox = Inbox()
