@@ -7,6 +7,7 @@ import copy
 import os
 import socket
 import ssl as _ssl
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, Self
 
@@ -384,7 +385,10 @@ class WebSocketClient(ConnectionOptions, _Way):
     def _connect(
         self, work: Callable[[], Coroutine[Any, Any, WebSocketConnection]], sock: socket.socket | None = None
     ) -> Any:
-        unused = None if sock is None else sock.close
+        unused = None
+        if sock is not None:
+            unused = sock.close
+            _given.add(sock)
         loop = current_loop()
         if loop is not None:
             return Connecting(self._url, loop, work, unused)
@@ -449,7 +453,15 @@ def _default_context() -> _ssl.SSLContext:
 _context: _ssl.SSLContext | None = None
 
 
+_given: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""Sockets that have become a connection's: a second one would break the first."""
+
+
 def _check_connected(sock: socket.socket) -> None:
+    if isinstance(sock, _ssl.SSLSocket):
+        raise ValueError(f"sock={sock!r} speaks TLS already: give the plain socket, and a wss:// URL")
+    if sock in _given:
+        raise ValueError(f"sock={sock!r} was given to another connection, and belongs to it")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock={sock!r} must be a stream socket")
     try:

@@ -146,6 +146,8 @@ class _Dial:
         except WebSocketConnectionException:
             raise
         except (OSError, _ssl.CertificateError) as error:
+            if context is None and isinstance(error, OSError):
+                raise _failed(f"cannot connect to {url}", error) from error
             raise _tls_failed(f"cannot connect to {url}", url.host, error, ".ssl(context)") from error
         return await handshake.wait()
 

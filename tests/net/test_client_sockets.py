@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,28 @@ def unconnected() -> socket.socket:
 async def test_a_socket_that_cannot_be_used_is_refused_at_once(make: Callable[[], socket.socket], said: str) -> None:
     with make() as sock, pytest.raises(ValueError, match=said):
         ws("ws://h/").connect(sock=sock)
+
+
+async def test_a_socket_is_given_once() -> None:
+    # With asyncio the second one read what was for the first, and closed it.
+    inbox = Inbox()
+    server = await http_server().websocket("/").on_message(echo).listen("127.0.0.1", 0)
+    sock = socket.create_connection(("127.0.0.1", server.port or 0))
+    async with ws(url_of(server)).on_text(inbox).connect(sock=sock) as connection:
+        for again in (lambda: ws("ws://h/").connect(sock=sock), lambda: ws("ws://h/").connect_async(print, sock=sock)):
+            with pytest.raises(ValueError, match="was given to another connection"):
+                again()
+        connection.send("there?")
+        assert await inbox.next() == "there?"
+    await server.close()
+
+
+def test_a_socket_that_speaks_tls_already_is_refused() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, ours, ssl.create_default_context().wrap_socket(
+        ours, do_handshake_on_connect=False, server_hostname="h"
+    ) as secure, pytest.raises(ValueError, match="speaks TLS already: give the plain socket"):
+        ws("ws://h/").connect(sock=secure)
 
 
 @pytest.mark.parametrize("sock", [5, "sock"])
