@@ -424,7 +424,7 @@ def verify(info: ResponseInfo, offer: Offer, body: bytes = b"") -> Agreement:
 
     sub_protocol = headers.get("sec-websocket-protocol")
     if sub_protocol is not None:
-        if headers.is_repeated("sec-websocket-protocol") or "," in sub_protocol:
+        if "," in sub_protocol:
             raise wrong(f"the server chose more than one subprotocol: {sub_protocol!r}")
         if sub_protocol not in offer.sub_protocols:
             offered = ", ".join(offer.sub_protocols) or "none"

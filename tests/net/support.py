@@ -303,6 +303,16 @@ async def raw_server(serve: Callable[[RawPeer], Awaitable[None]], **options: Any
         await server.wait_closed()
 
 
+def answering(answer: bytes) -> Callable[[RawPeer], Awaitable[None]]:
+    """For `raw_server`: whatever is asked, this is the answer."""
+
+    async def serve(peer: RawPeer) -> None:
+        await peer.request()
+        peer.send(answer)
+
+    return serve
+
+
 async def refused_port() -> int:
     """A port where nothing listens."""
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)

@@ -15,6 +15,7 @@ from support import (
     Inbox,
     echo,
     nothing_leaks,  # noqa: F401
+    refused_port,
     soon,
     url_of,
 )
@@ -108,6 +109,17 @@ async def test_a_pair_of_sockets_needs_no_network() -> None:
     assert ours.fileno() == -1  # it belonged to the connection that did not come about
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_clients_proxy_is_not_for_unix_sockets_and_given_ones(tmp_path: Path) -> None:  # C1
+    path, inbox = tmp_path / "socket", Inbox()
+    client = http_client().proxy(f"http://127.0.0.1:{await refused_port()}")
+    server = await http_server().websocket("/").on_message(echo).listen(path=path)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(path))
+    await talks(client.ws("h").on_text(inbox).connect(sock=sock), inbox)
+    await talks(client.ws("h").unix(path).on_text(inbox).connect(), inbox)
+    await server.close()
 
 
 async def test_a_given_socket_is_closed_when_the_connect_is_cancelled() -> None:

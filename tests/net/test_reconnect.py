@@ -23,6 +23,7 @@ from firefly_ws import (
     ConnectionClosed,
     ConnectionClosedError,
     HandshakeError,
+    MessageTooBig,
     Response,
     Server,
     WebSocketConnection,
@@ -297,7 +298,7 @@ async def test_on_close_of_a_lost_connection_comes_before_on_open_of_the_next() 
     told = Inbox()
 
     async def closed(connection: WebSocketConnection, reason: CloseReason) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
         told("closed")
 
     builder = moody.builder().on_open(lambda connection: told("opened")).on_close(closed)
@@ -334,6 +335,19 @@ async def test_cancelling_ends_the_connection_and_the_trying() -> None:
         await soon(connecting)
     assert (await moody.closes.next()).code == 1000
     assert len(moody.requests) == 1
+    await moody.server.close()
+
+
+async def test_a_predicate_sees_what_a_connection_was_lost_by() -> None:
+    moody = await Moody().listen()
+    seen: list[Any] = []
+    builder = ws(url_of(moody.server)).max_message_size(5).on_text(print)
+    builder.reconnect(retry_if=lambda error: seen.append(error.__cause__))
+    connecting = builder.connect_async(lambda connection: None)
+    (await moody.connections.next()).send("too long")
+    with pytest.raises(ConnectionClosedError):
+        await soon(connecting)
+    assert [type(cause) for cause in seen] == [MessageTooBig]
     await moody.server.close()
 
 

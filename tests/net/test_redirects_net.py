@@ -23,6 +23,7 @@ from firefly_ws import (
     Response,
     Server,
     WebSocketConnectionException,
+    dial,
     http_client,
     http_server,
     ws,
@@ -166,7 +167,9 @@ async def test_a_redirect_without_a_location_is_a_refusal() -> None:
     assert raised.value.status == 302
 
 
-async def test_the_body_of_a_redirect_is_not_waited_for() -> None:
+async def test_the_body_of_a_redirect_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "PATIENCE", 60)
+
     async def serve(peer: RawPeer) -> None:
         await peer.request()
         peer.send(f"HTTP/1.1 302 Found\r\nLocation: {hops.url('/end')}\r\nContent-Length: 9\r\n\r\n".encode())
@@ -174,7 +177,7 @@ async def test_the_body_of_a_redirect_is_not_waited_for() -> None:
 
     hops = await Hops().listen()
     async with raw_server(serve) as port:
-        assert await arrives(ws(f"ws://127.0.0.1:{port}/").redirects(1)) == hops.url("/end")
+        assert await soon(arrives(ws(f"ws://127.0.0.1:{port}/").redirects(1))) == hops.url("/end")
     await hops.server.close()
 
 

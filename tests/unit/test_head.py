@@ -245,8 +245,10 @@ def test_interim_answers_are_passed_over() -> None:
 
 
 def test_interim_answers_without_end_are_refused() -> None:
+    again = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer([again * 16 + ANSWER])[0].status == 101
     with pytest.raises(HandshakeError, match="more than 16 interim"):
-        answer([b"HTTP/1.1 100 Continue\r\n\r\n" * 17])
+        answer([again * 17])
 
 
 @pytest.mark.parametrize("line", ["HTTP/1.1 101", "HTTP/1.1 101 ", "HTTP/1.0 101 Old"])
@@ -282,6 +284,10 @@ def test_what_is_no_answer_is_a_handshake_error(data: bytes) -> None:
 def test_an_answer_above_a_limit_is_refused_with_the_limit() -> None:
     with pytest.raises(HandshakeError, match="max_header_size=50"):
         answer([ANSWER], max_size=50)
+    assert answer([ANSWER], max_size=len(ANSWER))[0].status == 101
+    for packets in ([ANSWER], [ANSWER[:-1], ANSWER[-1:]]):
+        with pytest.raises(HandshakeError, match=f"max_header_size={len(ANSWER) - 1}"):
+            answer(packets, max_size=len(ANSWER) - 1)
     many = ANSWER[:-2] + b"a:b\r\n" * 9 + b"\r\n"
     for packets in cuts(many):
         assert answer(packets, max_count=11)[0].status == 101
