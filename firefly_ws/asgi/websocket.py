@@ -87,9 +87,10 @@ class WebSocketSession(Call):
         if is_gone(error):
             self._log.debug("%s ended behind its client: %r", self._name, error)
         else:
-            self._log.error("%s raised", self._name, exc_info=error)
+            self._log.error("%s raised", self._name, exc_info=error, extra={"path": self._scope["path"]})
             if self._connection is not None:
                 self._connection._failures += 1
+                self._connection._fail(error)
         self._finish(CloseCode.INTERNAL_ERROR)
 
     def _finish(self, code: int) -> None:

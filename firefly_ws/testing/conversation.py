@@ -163,7 +163,8 @@ class _Errors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None and isinstance(record.args, tuple) and record.args:
-            self._found.append((record.args[0], record.exc_info[1]))
+            # An ASGI application has a name in its log, and the path beside it.
+            self._found.append((getattr(record, "path", record.args[0]), record.exc_info[1]))
         return True
 
     def of(self, subject: object) -> list[BaseException]:

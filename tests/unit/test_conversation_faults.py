@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firefly_ws import CloseReason, ConnectionClosedError, Response, http_client, http_server
+from firefly_ws import CloseReason, ConnectionClosedError, Response, TextFrame, http_client, http_server
 from firefly_ws.per_loop import runtime_of
 from firefly_ws.testing import Link, connect_in_memory, conversation, listen_in_memory
 
@@ -218,6 +218,38 @@ def test_what_callbacks_of_the_clients_builder_raise_is_raised_as_well(run: Run)
         with pytest.raises(ExceptionGroup) as raised:
             await talk(client.on_close(late), echo().on_close(late))
         assert len(raised.value.exceptions) == 2
+        await nothing_stays()
+
+    run(main)
+
+
+def test_what_an_asgi_application_raises_is_raised_as_well(run: Run) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await receive()
+        if scope["path"] == "/a b":
+            raise LookupError("early")
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "welcome"})
+        await receive()
+        raise LookupError("late")
+
+    async def talk(path: str) -> None:
+        async with conversation(http_server().asgi(app), path) as (incoming, outgoing):
+            assert await incoming.receive() == TextFrame("welcome")
+            outgoing.send("x")
+            assert (await incoming.receive()).reason.code == 1011
+            await incoming.receive()
+
+    async def main() -> None:
+        for path, said in (("/a%20b", "early"), ("/", "late")):
+            with pytest.raises(LookupError, match=said):
+                await talk(path)
         await nothing_stays()
 
     run(main)
