@@ -338,6 +338,8 @@ def _msgspec() -> Any:
 def _by_msgspec(make: Callable[[Any], Any], wanted: Any) -> Callable[[Any], Any]:
     try:
         decode = typing.cast("Callable[[Any], Any]", make(wanted).decode)
+    except NameError as error:  # of an annotation that is a string, as all are with `from __future__`
+        raise TypeError(f"type={_name(wanted)}: {error}; msgspec looks in the module of the class") from None
     except TypeError as error:
         # A union whose members msgspec cannot tell apart, as two dataclasses: tried one after the other.
         if get_origin(wanted) not in _UNIONS:

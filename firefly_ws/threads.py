@@ -177,8 +177,6 @@ class ThreadSafeConnection(_ThreadSafe):
 class ThreadSafeServer(_ThreadSafe):
     """A server for other threads, and what ``listen`` returns in a plain script."""
 
-    __slots__ = ()
-
     def __init__(self, server: Server) -> None:
         super().__init__(server, server._loop)
 

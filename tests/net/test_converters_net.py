@@ -181,6 +181,7 @@ async def test_a_converter_of_a_users_own() -> None:  # C7
         error = await wrong.next()
         assert isinstance(error, DeserializeError)
         assert str(error) == "a text message does not fit Named: '' is no name"
+        assert isinstance(error.__cause__, ValueError)
     await server.close()
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from judge import BINARY, CONT, KEY, PING, frame
 from peers import Peer, RawServer, binary, eventually, text
 
@@ -303,6 +304,14 @@ EFFECTS: dict[str, Callable[[Any, WebSocketPolicy], Awaitable[bool]]] = {
 
 def test_every_field_is_here() -> None:
     assert set(EFFECTS) == POLICY_FIELDS
+
+
+@pytest.mark.parametrize("net", ["tls"], indirect=True)
+async def test_over_tls_a_small_value_has_its_effect_as_well(net: Any) -> None:  # F9
+    # TLS takes all that waits at once, and says when it has none left: the low mark is met there, and passed unseen.
+    effects = EFFECTS.keys() - {"write_low_water"}
+    small = asyncio.gather(*(EFFECTS[name](net, WebSocketPolicy(**{name: SMALL[name]})) for name in effects))
+    assert dict(zip(effects, await small, strict=True)) == dict.fromkeys(effects, True)
 
 
 async def test_a_small_value_has_its_effect_and_the_default_has_not(plain: Any) -> None:  # F9

@@ -138,6 +138,9 @@ def test_a_refused_value_changes_nothing(make: Make, name: str) -> None:
         with pytest.raises((ValueError, TypeError), match=rf"{name}={value!r} must be "):
             getattr(options, name)(value)
     assert options.current().policy == before
+    # Nothing of it is left for whoever looks again.
+    options.policy(before)
+    assert options.current().policy == before
 
 
 def test_setters_and_policy_come_in_any_order(options: ConnectionOptions) -> None:

@@ -174,6 +174,18 @@ async def test_behind_a_stuck_transport_the_ping_goes_before_whole_frames() -> N
     assert [event[0] for event in peer.got] == ["binary", "ping", "text"]
 
 
+async def test_an_error_before_it_is_what_on_error_is_told() -> None:
+    def fails(text: str, connection: Any) -> None:
+        raise RuntimeError("mine")
+
+    log = Log()
+    peer = stuck(limits={"close_timeout": None}, text=fails, **log.on("error"))
+    peer.send(TEXT, b"x")
+    await wait(34)
+    assert (await closed(peer)).code == 1006
+    assert [type(error) for _, error in log] == [RuntimeError]
+
+
 # ---- idle_timeout --------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +265,16 @@ async def test_a_message_of_ours_in_pieces_keeps_it_until_nothing_more_of_it_com
     pieces.put_nowait(b"x")
     with pytest.raises(ConnectionClosedOK):
         await asyncio.wait_for(sending, 5)
+
+
+async def test_behind_our_close_nobody_is_idle() -> None:
+    peer = Peer(limits={"idle_timeout": 60, "close_timeout": None})
+    await wait(10)
+    peer.connection.close(1000, "bye")
+    await wait(1000)
+    assert [event[:2] for event in peer.got] == [("close", 1000)]
+    peer.send(CLOSE, BYE)
+    assert (await closed(peer)).code == 1000
 
 
 # ---- live settings -------------------------------------------------------------------------------------------------
