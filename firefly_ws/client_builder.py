@@ -26,6 +26,7 @@ from .http.headers import header_pairs, is_token
 from .options import ConnectionDefaults, ConnectionOptions
 from .per_loop import current_loop, runtime_of
 from .runtime import Handle, submit
+from .unentered import Unentered
 
 __all__ = ["HttpClient", "WebSocketClient", "http_client"]
 
@@ -69,8 +70,10 @@ class _Way:
         return self
 
 
-class HttpClient(ConnectionDefaults, _Way):
+class HttpClient(ConnectionDefaults, Unentered, _Way):
     """Makes connections; its settings hold for all that set none of their own."""
+
+    _entered_as = "async with client.websocket(url) as connection"
 
     def __init__(self, config: HttpConfig | None = None) -> None:
         self.config = check_config(config)

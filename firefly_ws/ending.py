@@ -51,6 +51,8 @@ class HowToClose(NamedTuple):
     def checked(cls, code: int | CloseReason, reason: str, grace: float | None, spread: float) -> HowToClose:
         """Raises ``ValueError`` or ``TypeError`` for what cannot be sent or waited for."""
         if isinstance(code, CloseReason):
+            if reason:
+                raise TypeError(f"close({code!r}, {reason!r}) takes a code and a reason, or a CloseReason of both")
             code, reason = code
         close_payload(code, reason)
         check_patience("grace", grace)

@@ -63,7 +63,10 @@ class Receiving(Connection):
 
     async def receive_frame(self) -> Frame:
         """The next message, as `TextFrame` or `BinaryFrame`. See `receive`."""
-        return _frame((await self._some("receive_frame()")).pop())
+        return await self._frame("receive_frame()")
+
+    async def _frame(self, doing: str) -> Frame:
+        return _frame((await self._some(doing)).pop())
 
     @overload
     async def receive_deserialized(self, type: type[T]) -> T: ...

@@ -25,6 +25,7 @@ from .routes import Place, RouteTable
 from .runtime import submit
 from .selecting import AnyExtensionSelector, AnySubProtocolSelector
 from .server import Server, bind_tcp, bind_unix, serve_sockets
+from .unentered import Unentered
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -44,10 +45,11 @@ def _hook(name: str, callback: Any, before: Any, *arguments: str) -> Any:
     return callback
 
 
-class ServerMethods:
+class ServerMethods(Unentered):
     """What a server offers; a route has it too, so that one chain builds it all."""
 
     _server: HttpServer
+    _entered_as = "async with builder.listen(host, port) as server"
 
     def websocket(self, path: str) -> WebSocketRoute:
         """A route: exact (``/chat``), with parameters (``/room/{name}``, ``/room/:name``), or ``/files/*``.

@@ -74,7 +74,7 @@ class Incoming(AsyncIterator["Frame"]):
         """The next frame."""
         connection = self._connection
         try:
-            return await connection.receive_frame()
+            return await connection._frame("incoming")
         except ConnectionClosed as closed:
             inbox = connection._inbox
             if closed.received is None or inbox is None or inbox.close_shown:

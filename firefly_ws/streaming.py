@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._core.arriving import Arriving
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ReceivedStream", "send_stream"]
 
 BATCH = 1048576  # bytes a reader is given without a turn of the loop for others
+PER_PIECE = 256  # of these: what a piece costs beside its bytes
 LARGEST = 262144  # bytes of a fragment; larger pieces are cut, so that the peer may drain in between
 
 
@@ -54,6 +55,9 @@ async def _send(stream: Stream, pieces: Iterable[Piece]) -> None:
         ready = stream.finish()
     except BaseException as error:
         stream.end(error)
+        # As below; anything else that can be closed, a file for one, is not ours to close.
+        if isinstance(pieces, Generator):
+            pieces.close()
         raise
     if ready is not None:
         await ready
@@ -107,7 +111,7 @@ class ReceivedStream(AsyncIterator[Any]):
     empty. A message whose rest will not come raises instead of ending.
     """
 
-    __slots__ = ("_arriving", "_connection", "_inbox", "_is_text", "_limit", "_taken", "_whole")
+    __slots__ = ("_arriving", "_connection", "_inbox", "_is_text", "_left", "_limit", "_taken", "_whole")
 
     def __init__(self, connection: Receiving, inbox: Inbox, max_size: int | None) -> None:
         if max_size is not None and (isinstance(max_size, bool) or not isinstance(max_size, int)):
@@ -121,6 +125,7 @@ class ReceivedStream(AsyncIterator[Any]):
         self._whole: str | bytes | None = None
         self._is_text: bool | None = None
         self._taken = 0
+        self._left = False
 
     @property
     def is_text(self) -> bool | None:
@@ -133,14 +138,19 @@ class ReceivedStream(AsyncIterator[Any]):
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._left = True
         if self._arriving is not None:
             self._inbox.give_up(self._arriving)
 
     async def __anext__(self) -> str | bytes:
         if self._is_text is None:
             await self._begin()
+        else:
+            self._inbox.check("receive_stream()")
         arriving = self._arriving
         if arriving is None:
+            if self._left and self._whole:
+                raise RuntimeError(_GIVEN_UP)
             whole, self._whole = self._whole, None
             if not whole:
                 raise StopAsyncIteration
@@ -151,9 +161,7 @@ class ReceivedStream(AsyncIterator[Any]):
             await asyncio.sleep(0)
         while True:
             if arriving.skipped:
-                raise RuntimeError(
-                    "receive_stream(): the rest of this message was given up, by leaving it or by receiving the next"
-                )
+                raise RuntimeError(_GIVEN_UP)
             try:
                 piece = arriving.next(self._limit)
             except ProtocolError as error:
@@ -161,7 +169,7 @@ class ReceivedStream(AsyncIterator[Any]):
                 raise
             self._inbox.took(arriving)
             if piece is not None:
-                self._taken += len(piece)
+                self._taken += PER_PIECE + len(piece)
                 return piece
             if arriving.done:
                 raise StopAsyncIteration
@@ -188,6 +196,9 @@ class ReceivedStream(AsyncIterator[Any]):
             inbox.refuse(None, error)
             raise error
         self._whole = message
+
+
+_GIVEN_UP = "receive_stream(): the rest of this message was given up, by leaving it or by receiving the next"
 
 
 async def _waited(inbox: Inbox, waiter: asyncio.Future[None]) -> None:

@@ -19,6 +19,8 @@ from ..errors import InvalidPayload, MessageTooBig
 cdef enum:
     PIECE = 131072  # bytes that are inflated at once
     BOUND = 262144  # bytes of it that wait
+    SMALL = 16384   # bytes, or letters, that small pieces of a message are joined to
+    PARTS = 4096    # and in how many parts at most: each is an object
     BLOCK = 1024    # bytes given to zlib at once where its stream ends within a message: all behind an end is copied
 
 cdef bytes _TAIL = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.2
@@ -61,7 +63,7 @@ cdef class Arriving:
 
     cdef bint holds(self) noexcept:
         """Nothing more should come: enough of it, or all, waits."""
-        return self.size >= BOUND or (self.complete and not self.done)
+        return self.size >= BOUND or len(self.waiting) >= PARTS or (self.complete and not self.done)
 
     cdef bint needs_inflating(self):
         """Whether a rest that nobody wants is part of the window for what follows (RFC 7692 §7.2.2)."""
@@ -96,16 +98,26 @@ cdef class Arriving:
     cdef object join(self):
         """All of it, or None while not all of it is here; raises what `next` does, or `refusal`."""
         cdef object piece
+        cdef object none = "" if self.is_text else b""
+        cdef list small = []
+        cdef Py_ssize_t size = 0
         if self.refusal is not None:
             raise self.refusal
         if self.joined is None:
             self.joined = []
         while True:
             piece = self.step(self.whole_limit, self.option)
+            if piece is not None:
+                # Of many small ones few: a peer may have cut the message into bytes.
+                small.append(piece)
+                size += len(piece)
+            if small and (piece is None or size >= SMALL):
+                self.joined.append(none.join(small))
+                small = []
+                size = 0
             if piece is None:
                 break
-            self.joined.append(piece)
-        return ("" if self.is_text else b"").join(self.joined) if self.done else None
+        return none.join(self.joined) if self.done else None
 
     cdef bytes take(self):
         """The next bytes, inflated and checked; None where there are none now."""

@@ -65,10 +65,12 @@ cdef class Closing(Sender):
     cdef int written(self) except -1
     cdef int shut(self) except -1
     cdef int start_timer(self) except -1
+    cdef int wait_on(self) except -1
     cdef int stop_timer(self) except -1
 
     # for the connection to fill in
     cdef int never_opened(self) except -1
+    cdef bint reader_took(self) except -1
 
     # for the protocol
     cdef int eof(self) except -1

@@ -37,6 +37,13 @@ from ..errors import ProtocolError
 cdef dict _bare_reasons = {}
 
 
+cdef object _of_both(str doing, object code, object reason):
+    """A `CloseReason` as code and reason; a second reason beside its own would be lost."""
+    if len(code) != 2 or reason != "":
+        raise TypeError(f"{doing}({code!r}, {reason!r}) takes a code and a reason, or a CloseReason of both")
+    return code
+
+
 cdef class Remains:
     """What is still known of a connection's last moment."""
 
@@ -52,7 +59,7 @@ cdef class Closing(Sender):
         """
         self.check_thread("close")
         if isinstance(code, tuple):
-            code, reason = code
+            code, reason = _of_both("close", code, reason)
         payload = close_payload(code, reason)
         if self._state == CONNECTING:
             self.terminate()
@@ -98,11 +105,16 @@ cdef class Closing(Sender):
         cdef Py_ssize_t size
         if outbox.transport is None:
             return 0
-        size = self.buffered_amount
+        size = outbox.buffered() + self.backlogged()
         if size:
-            self.left().size = size
-            self.left().messages = outbox.messages() + (0 if self.backlog is None else len(self.backlog))
+            self.never_sent(outbox.messages() + (0 if self.backlog is None else len(self.backlog)), size)
         return outbox.detach()
+
+    cdef int never_sent(self, Py_ssize_t messages, Py_ssize_t size) except -1:
+        cdef Remains remains = self.left()
+        remains.messages += messages
+        remains.size += size
+        return 0
 
     cdef Remains left(self):
         """What remains, made when there is something."""
@@ -117,7 +129,7 @@ cdef class Closing(Sender):
         """Send Close and end TCP without waiting for the peer's (Kitura's ``drop``)."""
         self.check_thread("drop")
         if isinstance(code, tuple):
-            code, reason = code
+            code, reason = _of_both("drop", code, reason)
         payload = close_payload(code, reason)
         if self._state == OPEN:
             self.begin_end(LOCAL)
@@ -250,8 +262,17 @@ cdef class Closing(Sender):
     cdef int start_timer(self) except -1:
         self.stop_timer()
         if self.close_timeout is not None and not self.lost:
-            self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
+            self.wait_on()
         return 0
+
+    cdef int wait_on(self) except -1:
+        self.reader_took()
+        self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
+        return 0
+
+    cdef bint reader_took(self) except -1:
+        """Whether whoever reads by asking has taken a message since this was asked last."""
+        return False
 
     cdef int stop_timer(self) except -1:
         if self.timer is not None:
@@ -261,7 +282,11 @@ cdef class Closing(Sender):
 
     def _timed_out(self):
         self.timer = None
-        if self._state == OPEN and self.terminal and not (self.raw and self.terminal == CLOSE_CAME):
+        if (self._state == OPEN or self.lost) and self.rest is not None and self.hold & (FULL | PAUSED) == FULL \
+                and self.reader_took():
+            # It is slow and goes on: what has come and waits for its room is not taken from it.
+            self.wait_on()
+        elif self._state == OPEN and self.terminal and not (self.raw and self.terminal == CLOSE_CAME):
             # Callbacks have had their time: answer now, and let on_close wait for them.
             self.hold &= ~PAUSED
             self.take_terminal()
@@ -289,6 +314,10 @@ cdef class Closing(Sender):
                 _bare_reasons[code] = received
         self.close_received = received
         self.hold |= DEAD
+        if self.lost:
+            # It had come before TCP ended, and waited with the messages before it.
+            self.close_reason = received
+            self.closed = None
         if self._state == CLOSING:
             self.terminal = CLOSE_CAME
             if self.ending == AWAIT_CLOSE:

@@ -252,7 +252,7 @@ cdef class Connection(Explained):
         if self.hold & (QUEUED | PENDING | PAUSED) or self.rest is not None:
             # What had arrived is still handed over; a pause, or a full inbox, holds for close_timeout at most.
             if self.hold & (PAUSED | FULL | CROWDED) and self.close_timeout is not None:
-                self.timer = self.loop.call_later(self.close_timeout, self._timed_out)
+                self.wait_on()
         if not self.inside:
             self.enter()
             self.leave()
@@ -270,6 +270,9 @@ cdef class Connection(Explained):
             if self.finished is not None:
                 self.finished.resolve(None)
         return 0
+
+    cdef bint reader_took(self) except -1:
+        return self._inbox is not None and self._inbox.took_since()
 
     cdef int settle_waits(self) except -1:
         """Nothing more will be written, drained or answered."""

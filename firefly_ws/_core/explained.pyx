@@ -105,7 +105,7 @@ cdef class Explained(Kept):
             duration=now - self.begun if self.begun else 0.0,
             last_read=now - self.read_at if self.bytes_read else None,
             last_write=now - self.write_at if self.write_at else None,
-            unsent_bytes=self.buffered_amount if remains is None else remains.size,
+            unsent_bytes=self.buffered_amount + (0 if remains is None else remains.size),
             unsent_messages=0 if remains is None else remains.messages,
             blocked=0.0 if remains is None else remains.blocked,
         )

@@ -20,8 +20,10 @@ cdef class Stream:
     cdef object error                    # of a fragment that left behind the iterable's back
     cdef Py_ssize_t work                 # bytes taken in this turn of the loop
     cdef Wait breath                     # for the next turn
+    cdef object task                     # that gives the pieces, once it has the turn, or waits for it
 
     cdef object emit(self, const uint8_t* payload, Py_ssize_t size, object owner, bint final)
+    cdef int leave(self) except -1
     cdef int choose(self, const uint8_t* payload, Py_ssize_t size) except -1
     cdef int put_held(self, int opcode, object data) except -1
     cdef int pass_on(self) except -1

@@ -29,11 +29,30 @@ cdef extern from "Python.h":
 cdef enum:
     JOINED = 16384    # bytes that small pieces are joined to
     BUDGET = 524288   # bytes of one turn of the loop, which other connections want as well
+    PER_PIECE = 128   # of that budget: what taking a piece costs beside its bytes
     A_FLUSH = 0       # marks of what waits and is no message
     A_STREAM = -1
 
 cdef object _DONE = DONE
 cdef object _SYNC = zlib.Z_SYNC_FLUSH
+
+
+cdef class _Behind(Wait):
+    """The wait for the end of a message in fragments: whoever gives its pieces would wait for itself, and is told."""
+
+    cdef Sender sender
+
+    def __init__(self, Sender sender not None):
+        Wait.__init__(self, sender.loop)
+        self.sender = sender
+
+    def __await__(self):
+        cdef Stream stream = self.sender.stream
+        if not self._done and stream is not None and stream.task is not None:
+            if stream.task is asyncio.current_task():
+                raise RuntimeError("the pieces of send_stream() cannot wait for its end: what is sent meanwhile leaves "
+                                   "behind it; send without awaiting, or from another task")
+        return Wait.__await__(self)
 
 
 cdef class Stream:
@@ -63,13 +82,14 @@ cdef class Stream:
         cdef Wait wait
         if sender._state != OPEN:
             raise sender.closed_error("send_stream")
+        self.task = asyncio.current_task()
         if sender.stream is None:
             if sender.backlog is not None:
                 sender.backlog.commit()
             sender.stream = self
             sender.at_once = 0
             return sender.drained
-        wait = Wait(sender.loop)
+        wait = _Behind(sender)
         (<Stream>sender.stream).held.append((A_STREAM, self, wait))
         return wait
 
@@ -102,7 +122,7 @@ cdef class Stream:
                 raise TypeError(f"send_stream: a piece of {type(piece).__name__} in a "
                                 f"{'text' if self.opcode == 1 else 'binary'} message; "
                                 "all pieces of a message are str, or all are bytes-like")
-            self.work += size
+            self.work += PER_PIECE + size
             if self.joined.size and self.joined.size + size > JOINED:
                 ready = self.emit(self.joined.data, self.joined.size, None, False)
                 buffer_release(&self.joined)
@@ -137,8 +157,7 @@ cdef class Stream:
         else:
             # All of it came in one turn of the loop: a message as any other.
             ready = sender.put(self.opcode or 2, self.joined.data, self.joined.size, None)
-        self.over = True
-        buffer_release(&self.joined)
+        self.leave()
         self.pass_on()
         return None if ready is _DONE else ready
 
@@ -147,8 +166,7 @@ cdef class Stream:
         cdef Sender sender = self.sender
         if self.over:
             return
-        self.over = True
-        buffer_release(&self.joined)
+        self.leave()
         if sender.stream is not self or sender._state != OPEN or sender.loop.is_closed():
             return
         if not self.begun:
@@ -158,6 +176,13 @@ cdef class Stream:
         else:
             # Cancelled: the peer's view is the same, but it is no error of anyone.
             sender.close(1011)
+
+    cdef int leave(self) except -1:
+        """Nothing more will come."""
+        self.over = True
+        self.task = None
+        buffer_release(&self.joined)
+        return 0
 
     cdef object emit(self, const uint8_t* payload, Py_ssize_t size, object owner, bint final):
         """Send a fragment."""
@@ -209,12 +234,13 @@ cdef class Stream:
         cdef Wait breath = self.breath
         self.scheduled = False
         self.work = 0
-        self.breath = None
-        try:
+        if breath is not None:
+            # The source goes on at once: what it has joined to goes on growing.
+            self.breath = None
+            breath.resolve(None)
+            self.schedule()
+        else:
             self._send_joined()
-        finally:
-            if breath is not None:
-                breath.resolve(None)
 
     def _send_joined(self):
         if self.joined.size and not self.over and self.sender._state == OPEN:
@@ -238,7 +264,7 @@ cdef class Stream:
         total = sender.outbox.buffered() + self.held_bytes + size
         if 0 <= sender.max_write < total:
             sender.overflows(total)
-        wait = Wait(sender.loop)
+        wait = _Behind(sender)
         self.held.append((opcode, data if key is None else (data, key), wait))
         self.held_bytes += size
         if self.held_bytes > sender.high_water and (
@@ -251,14 +277,19 @@ cdef class Stream:
         self._send_joined()
         if not self.held:
             return None
-        wait = Wait(self.sender.loop)
+        wait = _Behind(self.sender)
         self.held.append((A_FLUSH, None, wait))
         return wait
 
     def cut(self, error):
         """The connection ends: what waits behind this message is not sent."""
         cdef Wait wait
+        cdef Py_ssize_t messages = 0
         held, self.held = self.held, deque()
+        for what, _, _ in held:
+            messages += what > 0
+        if messages or self.amount:
+            self.sender.never_sent(messages, self.amount)
         self.held_bytes = 0
         self.sender.stream = None
         for what, _, wait in held:

@@ -13,6 +13,7 @@ cdef class Inbox(MessageSink):
     cdef readonly Py_ssize_t size    # bytes of what is in it
     cdef long long taken             # how many a reader has had
     cdef long long taken_then        # when *timer* was set
+    cdef long long taken_before      # when `took_since` was asked
     cdef Arriving arriving           # the message that is handed over in pieces, until that has been done
     cdef bint handed                 # its reader has taken it out of the queue
     cdef object waiter               # the future of the reader that waits, or has been woken and not run yet
@@ -37,6 +38,7 @@ cdef class Inbox(MessageSink):
     cdef int violate(self, object error) except -1
     cdef int make_room(self) except -1
     cdef int filled(self) except -1
+    cdef bint took_since(self) noexcept
     cdef bint is_full(self) noexcept
     cdef bint abandoned(self)
     cdef bint owes(self)

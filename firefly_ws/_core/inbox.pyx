@@ -155,12 +155,22 @@ cdef class Inbox(MessageSink):
             self.filled()
             return
         self.warned = True
+        if self.arriving is not None and self.handed:
+            _log.warning(
+                "%r: reading is paused: a message (%d bytes of it) waits for its reader, who has taken no piece of it "
+                "for %g seconds; `async with connection.receive_stream()` gives up the rest of one that is left",
+                self.delivery, self.arriving.size, _STALLED)
+            return
         _log.warning(
             "%r: reading is paused: %d messages (%d bytes) wait, and nobody has called receive() for %g seconds; "
             "a callback set with .on_message takes them as they come, .discard() drops them",
-            self.delivery, len(self.queue), self.size, _STALLED)
+            self.delivery, len(self.queue), self.size + (0 if self.arriving is None else self.arriving.size), _STALLED)
 
     # ---- from the reader -----------------------------------------------------------------------------------------
+
+    def check(self, str doing):
+        """``RuntimeError`` from another thread, or while another reader waits."""
+        self.check_reader(doing)
 
     def is_empty(self, str doing):
         """Whether *doing* has to wait; raises ``RuntimeError`` from another thread, or while another reader waits."""
@@ -191,12 +201,17 @@ cdef class Inbox(MessageSink):
         """The reader that waited has been cancelled, though it may not have run since."""
         if self.waiter.cancelled():
             return True
-        return self.waiter.done() and self.reader is not None and self.reader.cancelling() > 0
+        # Not `cancelling()`: who cleans up behind a cancellation may receive, and 3.13 can take one back.
+        return self.waiter.done() and self.reader is not None and self.reader._must_cancel
 
     def wait(self, str doing):
         """A future for the reader to wait with; it must be given back to `waited`."""
+        cdef object reader = asyncio.current_task(self.loop)
+        if reader is None and asyncio.get_running_loop() is not self.loop:
+            raise RuntimeError(f"{doing}: a connection belongs to the loop that it was made on, and this is another; "
+                               "await it there, or from another thread by connection.threadsafe")
         self.waiter = self.loop.create_future()
-        self.reader = asyncio.current_task()
+        self.reader = reader
         self.reading = doing
         if self.owing and self.delivery is not None:
             self.owing = False
@@ -301,6 +316,12 @@ cdef class Inbox(MessageSink):
         """Whether its reader has not come back for more behind all that was here."""
         self.owing = bool(self.queue) or self.taken > 0 and (self.waiter is None or self.waiter.done())
         return self.owing
+
+    cdef bint took_since(self) noexcept:
+        """Whether a reader has taken something since this was asked last."""
+        cdef bint more = self.taken != self.taken_before
+        self.taken_before = self.taken
+        return more
 
     cdef int make_room(self) except -1:
         cdef Delivery delivery = self.delivery

@@ -23,6 +23,7 @@ from ..errors import MessageTooBig, ProtocolError
 cdef enum:
     PLACE = 262144  # bytes of a large frame that are read at once
     BLOCK = 1024    # as in `Arriving`
+    PER_PIECE = 64  # of a turn's budget: what taking one costs beside its bytes
 
 cdef bytes _TAIL = b"\x00\x00\xff\xff"
 
@@ -99,7 +100,7 @@ cdef class Pieces(Messages):
 
     cdef int put(self, bytes piece) except -1:
         """A piece has come; 1 if no more should."""
-        self.inbox.delivery.work -= len(piece)
+        self.inbox.delivery.work -= PER_PIECE + len(piece)
         try:
             self.arriving.put(piece)
         except ProtocolError as error:

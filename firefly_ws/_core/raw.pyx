@@ -77,7 +77,7 @@ cdef class RawInbox(Inbox):
 
     def is_empty(self, str doing):
         """See `Inbox`; messages are not to be had here."""
-        if doing != "receive_frame()":
+        if doing not in ("receive_frame()", "incoming"):
             raise RuntimeError(f"{doing}: a raw session has frames, not messages; use receive_frame() or incoming")
         return Inbox.is_empty(self, doing)
 

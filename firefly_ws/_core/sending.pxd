@@ -61,4 +61,5 @@ cdef class Sender(Delivery):
     # for the closing to fill in
     cdef object details(self)
     cdef int close_slow(self, Py_ssize_t total) except -1
+    cdef int never_sent(self, Py_ssize_t messages, Py_ssize_t size) except -1
     cdef object send_raw_close(self, Frame frame)

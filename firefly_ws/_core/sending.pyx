@@ -252,6 +252,10 @@ cdef class Sender(Delivery):
     cdef int close_slow(self, Py_ssize_t total) except -1:
         return 0
 
+    cdef int never_sent(self, Py_ssize_t messages, Py_ssize_t size) except -1:
+        """What has been accepted will not leave."""
+        return 0
+
     cdef object refuse(self, str doing):
         """Why nothing can be sent."""
         self.check_thread(doing)

@@ -121,6 +121,17 @@ cdef class Wait:
                 self._waiting = []
             self._waiting.append((callback, context))
 
+    def remove_done_callback(self, callback):
+        """Take *callback* back; how often it was there. `asyncio.wait` does so with what it has been given."""
+        cdef list kept
+        cdef Py_ssize_t before
+        if self._waiting is None:
+            return 0
+        before = len(self._waiting)
+        kept = [one for one in self._waiting if not (isinstance(one, tuple) and one[0] == callback)]
+        self._waiting = kept
+        return before - len(kept)
+
     def __await__(self):
         if not self._done:
             # A future for each that awaits: cancelling one leaves the others alone.

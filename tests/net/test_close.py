@@ -95,6 +95,9 @@ async def test_a_code_that_may_not_be_sent_raises_at_once_and_changes_nothing(pl
     for call in (connection.close, connection.drop):
         with pytest.raises(ValueError, match=f"{code}"):
             call(code)
+        # The words of one of the two would be lost.
+        with pytest.raises(TypeError, match=r"takes a code and a reason, or a CloseReason of both"):
+            call(CloseReason(3000, "one"), "other")
     assert connection.is_open
     peer.write(ping(b"p"))
     assert await peer.frame() == Frame(PONG, b"p")

@@ -303,3 +303,16 @@ def test_the_limit_of_bodies_holds_for_routes_before_and_behind_it() -> None:
     assert app._place("/a").methods["POST"].max_body_size == 5
     app.max_body_size(6).post("/c", print)
     assert [app._place(path).methods["POST"].max_body_size for path in ("/a", "/b", "/c")] == [6, 7, 6]
+
+
+async def test_async_with_a_builder_that_listens_nowhere_says_what_is_missing() -> None:
+    # Python's own words were that it "does not support the asynchronous context manager protocol".
+    server: Any = http_server()
+    for builder, call in (
+        (server, r"HttpServer holds nothing open yet; write async with builder\.listen\(host, port\) as server"),
+        (server.websocket("/"), r"WebSocketRoute .*builder\.listen\("),
+        (http_client(), r"HttpClient .*async with client\.websocket\(url\) as connection"),
+    ):
+        with pytest.raises(TypeError, match=call):
+            async with builder:
+                raise AssertionError

@@ -411,6 +411,22 @@ async def test_the_end_of_the_connection_reaches_the_sender_and_who_waits_behind
     assert 0x00 not in heads(peer)
 
 
+@pytest.mark.parametrize("how", ["close", "terminate", "lose"])
+async def test_what_waited_behind_a_stream_and_never_left_is_counted_as_unsent(how: str) -> None:
+    peer = Peer()
+    source, task = await begun(peer)
+    for text in ("four", "five!"):
+        peer.connection.send(text)
+    peer.lose(ConnectionResetError()) if how == "lose" else getattr(peer.connection, how)()
+    assert peer.connection.close_details.unsent_bytes == 9
+    peer.lose()
+    await source.put(b"b")
+    with pytest.raises((ConnectionClosedOK, ConnectionClosedError)):
+        await task
+    details = peer.connection.close_details
+    assert (details.unsent_messages, details.unsent_bytes) == (2, 9)
+
+
 async def test_a_stream_that_nobody_ran_changes_nothing() -> None:
     peer = Peer()
     stream: Any = send_stream(peer.connection, [b"x"])

@@ -46,6 +46,27 @@ def test_a_wait_can_be_asked_awaited_and_told_about(run: Callable[[Main], None])
     run(main)
 
 
+def test_asyncio_wait_takes_one_beside_tasks_and_gives_it_back(run: Callable[[Main], None]) -> None:
+    # `asyncio.wait` takes its callback back at the end: there was no way to.
+    async def main() -> None:
+        peer = Peer()
+        wait = peer.connection.wait_closed()
+        heard: list[Wait[Any]] = []
+        wait.add_done_callback(heard.append)
+        other = asyncio.create_task(asyncio.sleep(0))
+        done, pending = await asyncio.wait({other, wait}, return_when=asyncio.FIRST_COMPLETED)
+        assert (done, pending) == ({other}, {wait})
+        assert wait.remove_done_callback(heard.append) == 1
+        assert wait.remove_done_callback(heard.append) == 0
+        peer.connection.terminate()
+        done, pending = await asyncio.wait({wait}, timeout=5)
+        assert (done, pending) == ({wait}, set())
+        assert wait.remove_done_callback(heard.append) == 0
+        assert not heard
+
+    run(main)
+
+
 def test_cancelling_one_who_waits_leaves_the_others_alone(run: Callable[[Main], None]) -> None:
     async def main() -> None:
         peer = Peer()
