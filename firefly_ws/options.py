@@ -260,7 +260,10 @@ class ConnectionOptions(PolicySetters):
         return self._changed()
 
     def policy(self, policy: WebSocketPolicy) -> Self:
-        """All limits at once; the setters below change single fields of it, whatever the order of the calls."""
+        """All limits at once, in place of the server's or client's, also where it has a default.
+
+        The setters below change single fields of it, whatever the order of the calls.
+        """
         self._policy = _check_policy(policy)
         self._current_policy()
         return self._changed()

@@ -56,6 +56,20 @@ CLIENTS = {
         Connection="keep-alive, Upgrade",
         line="GET /room/garden HTTP/1.1",
     ),
+    "Safari": head(
+        "Origin: https://server.example.com",
+        "Pragma: no-cache",
+        "Cache-Control: no-cache",
+        "Sec-WebSocket-Extensions: permessage-deflate",
+        "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/17.4 Safari/605.1.15",
+        "Accept-Encoding: gzip, deflate",
+        line="GET /room/garden HTTP/1.1",
+    ),
+    "Safari of old": head(
+        "Origin: https://server.example.com",
+        "Sec-WebSocket-Extensions: x-webkit-deflate-frame",
+        line="GET /room/garden HTTP/1.1",
+    ),
     "curl": head("User-Agent: curl/8.5.0", "Accept: */*", Host="127.0.0.1:8090", line="GET / HTTP/1.1"),
 }
 

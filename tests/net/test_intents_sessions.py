@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from heads import CLIENTS
 from peers import close, eventually
-from support import Inbox, echo, soon
+from support import ACCEPT, TEXT, Inbox, close_frame, echo, frame, raw_client, soon
 
 from firefly_ws import (
     BinaryFrame,
@@ -24,6 +25,7 @@ from firefly_ws import (
     WebSocketExtensionsCapability,
     WebSocketPolicy,
     http_client,
+    http_server,
 )
 
 
@@ -173,6 +175,24 @@ async def test_a_silent_session_ends_by_a_limit_that_it_is_given_while_open(
         assert (await soon(session.wait_closed())).code == 1006
         assert isinstance(session.error, error)
         peer.abort()
+
+
+@pytest.mark.parametrize("browser", ["Chromium", "Firefox", "Safari", "Safari of old"])
+async def test_what_each_browser_asks_for_is_agreed_on_and_used(plain: Any, browser: str) -> None:  # K2
+    offered = "x-webkit-deflate-frame" if browser.endswith("old") else "permessage-deflate"
+    app = http_server().websocket("/room/{name}").extensions(["permessage-deflate", "x-webkit-deflate-frame"])
+    server = await plain.listen(app.on_message(echo))
+    async with raw_client(server.port) as peer:
+        peer.send(CLIENTS[browser])
+        answer = await peer.head()
+        assert (answer.status, answer.headers["sec-websocket-accept"]) == (101, ACCEPT)
+        assert answer.headers["sec-websocket-extensions"].partition(";")[0] == offered
+        hello = b"\xf2H\xcd\xc9\xc9\x07\x00"  # RFC 7692 §7.2.3.1
+        peer.send(frame(TEXT, hello, rsv=4), frame(TEXT, "not compressed"))
+        assert (await peer.frame())[1] in (hello, b"Hello")  # shorter than the threshold
+        assert await peer.frame() == (0x81, b"not compressed")
+        peer.send(close_frame(1000))
+        assert (await peer.frame())[0] == 0x88
 
 
 async def test_texts_of_nothing_of_null_and_of_every_plane_come_back_as_they_are(net: Any) -> None:  # K4, F3
