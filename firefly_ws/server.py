@@ -143,7 +143,11 @@ class Server:
         return self
 
     async def __aenter__(self) -> Self:
-        return await self
+        try:
+            return await self
+        except asyncio.CancelledError:
+            self.abort()  # nobody will leave it
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         await self.close_gracefully()

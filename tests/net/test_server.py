@@ -62,6 +62,25 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- listening
 
 
+async def test_entering_that_is_cancelled_leaves_no_server() -> None:
+    async def enter() -> None:
+        async with echo_server().listen("127.0.0.1", 0):
+            entered.set()
+            await asyncio.Event().wait()
+
+    entered, behind = asyncio.Event(), 0
+    while not entered.is_set():  # cancelled one turn of the loop later each time; what stays is found at the end
+        task = asyncio.create_task(enter())
+        for _ in range(behind):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        behind += 1
+        assert behind < 1000
+    assert behind > 2
+
+
 async def test_awaiting_listen_gives_the_bound_server() -> None:
     server = await echo_server().listen("127.0.0.1", 0)
     assert isinstance(server, Server)
