@@ -15,6 +15,7 @@ _lone_percent = re.compile(r"%(?![0-9A-Fa-f]{2})").sub
 _is_zone = re.compile(r"[0-9A-Za-z\-._~]+").fullmatch
 _bracketed = re.compile(r"\[[^\]]*\](?::[0-9]*)?").fullmatch
 _user = re.compile(r"//.*@", re.DOTALL).sub  # up to the last one: a password that is not encoded has any sign
+_DEVIATING = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")  # ß ẞ ς and the two joiners (UTS 46 §7)
 _SAFE = "%/:@!$&'()*+,;=~-._"
 
 
@@ -148,6 +149,10 @@ def normal_host(host: str, url: str) -> str:
             raise ValueError(f"url {url!r}: {host!r} is no IPv6 address") from None
     host = unquote(host)
     if not host.isascii():
+        if set(host) & _DEVIATING:
+            # Browsers would connect to another host than Python's codec names.
+            why = "has a character that IDNA 2003 and 2008 encode differently; give the host as xn--…"
+            raise ValueError(f"url {url!r}: {host!r} {why}")
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:

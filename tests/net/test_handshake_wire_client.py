@@ -12,6 +12,7 @@ from support import (
     TEXT,
     Inbox,
     RawPeer,
+    accept_key,
     frame,
     nothing_leaks,  # noqa: F401
     raw_server,
@@ -202,6 +203,22 @@ async def test_a_wrong_upgrade_is_refused_with_its_facts(fields: dict[str, str],
     assert re.search(said, str(error)), str(error)
     for name, value in fields.items():
         assert error.headers.get(name.replace("_", "-"), "") == value
+
+
+async def test_a_field_of_the_upgrade_that_comes_twice_is_refused() -> None:
+    for name, value in (
+        ("Upgrade", "websocket"), ("Upgrade", "h2c"), ("Sec-WebSocket-Accept", ""), ("Sec-WebSocket-Protocol", "a"),
+        ("Sec-WebSocket-Protocol", "b"),
+    ):  # fmt: skip
+
+        def answer(key: str, name: str = name, value: str = value) -> bytes:
+            again = f"{name}: {value or accept_key(key)}\r\n\r\n".encode()
+            return switching(key, sec_websocket_protocol="a").removesuffix(b"\r\n") + again
+
+        error = await error_of(answer, lambda builder: builder.sub_protocols(["a", "b"]))
+        assert error.status == 101
+        what = "chose more than one subprotocol" if name.endswith("Protocol") else f"the server's {name} is '"
+        assert what in str(error), (name, value)
 
 
 async def test_what_was_not_offered_at_all_is_refused() -> None:

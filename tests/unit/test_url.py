@@ -90,6 +90,8 @@ def test_the_authority_always_has_a_port() -> None:
         ("ws://a\\:80/", "no backslash before its path"),
         ("ws://[::1]x/", r"behind the \] .* a port alone"),
         ("ws://a..b/", "no valid host name"),
+        ("ws://fa\u00df.example/", "IDNA 2003 and 2008 encode differently"),
+        ("ws://a\u200cb.example/", "IDNA 2003 and 2008 encode differently"),
         ("ws://.a/", "no valid host name"),
         ("ws://./", "no valid host name"),
         ("ws://" + "a" * 64 + "/", "no valid host name"),
