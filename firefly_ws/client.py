@@ -280,7 +280,7 @@ class _First:
         self._connection, self._task = connection, asyncio.current_task()
         try:
             await settled(self._callback(connection))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             self.ended.cancel()
             raise
         except Exception as error:

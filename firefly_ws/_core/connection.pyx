@@ -213,8 +213,8 @@ cdef class Connection(Explained):
             self.cork()
             try:
                 self.watch(self.steps.start(self.callbacks.accept(self)))
-            except (KeyboardInterrupt, SystemExit):
-                raise
+            except (KeyboardInterrupt, SystemExit) as error:
+                self.interrupted(error)
             except BaseException as error:
                 self.callback_failed(error)
             finally:
@@ -306,8 +306,9 @@ cdef class Connection(Explained):
                 self.steps.leave()
             try:
                 result = self.steps.start(callback(self, argument))
-            except (KeyboardInterrupt, SystemExit):
-                raise
+            except (KeyboardInterrupt, SystemExit) as error:
+                self.interrupted(error)
+                continue
             except BaseException as error:
                 self.callback_failed(error)
                 continue

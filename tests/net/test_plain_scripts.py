@@ -149,6 +149,20 @@ def test_a_connection_that_opens_as_its_handle_is_cancelled_is_closed(start: Sta
     assert (code, said, errors) == (0, ["1000 (NORMAL)", "True True"], "")
 
 
+def test_sys_exit_in_the_callback_of_connect_async_closes_everything(start: Start) -> None:
+    code, said, errors = start("""
+        server = http_server().websocket("/").on_close(lambda connection, reason: say(reason)).listen("127.0.0.1", 0)
+        handle = http_client().websocket(f"ws://127.0.0.1:{server.port}/").connect_async(lambda connection: sys.exit(3))
+        try:
+            handle.result(20)
+        except BaseException as error:
+            say(type(error).__name__)
+        server.wait_closed()
+        say("last line")
+    """).end()
+    assert (code, sorted(said), errors) == (0, ["1000 (NORMAL)", "CancelledError", "last line"], "")
+
+
 def test_a_script_ends_by_itself_when_all_is_closed(start: Start) -> None:
     script = start("""
         async def talk(connection):

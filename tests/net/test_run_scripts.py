@@ -145,6 +145,37 @@ def test_sys_exit_in_a_run_closes_everything(start: Start) -> None:
     assert script.end() == (3, ["closing"], "")
 
 
+def test_sys_exit_in_any_callback_of_a_connection_ends_the_run(start: Start) -> None:
+    # uvloop took it for an error of the transport, and who awaited connect_async waited for ever.
+    script = start("""
+        from firefly_ws import http_server, ws
+        def leave(*_):
+            sys.exit(3)
+        def with_open(builder):
+            return builder.on_open(leave).connect()
+        def with_close(builder):
+            return builder.on_close(leave).connect_async(lambda connection: connection.close())
+        def with_text(builder):
+            return builder.on_text(leave).connect_async(lambda connection: asyncio.sleep(30))
+        def with_callback(builder):
+            return builder.connect_async(leave)
+        def with_callback_again(builder):
+            return builder.reconnect().connect_async(leave)
+        for begin in (with_open, with_close, with_text, with_callback, with_callback_again):
+            async def main():
+                server = http_server().websocket("/").on_open(lambda connection: connection.send("hello"))
+                server = await server.listen("127.0.0.1", 0)
+                await begin(ws("127.0.0.1", server.port, "/"))
+                await asyncio.sleep(30)
+            try:
+                run(main)
+            except SystemExit as error:
+                say(begin.__name__, error.code)
+    """)
+    names = ("with_open", "with_close", "with_text", "with_callback", "with_callback_again")
+    assert script.end() == (0, [f"{name} 3" for name in names], "")
+
+
 def test_a_run_keeps_the_programs_own_handler(start: Start) -> None:
     script = start("""
         server = None
