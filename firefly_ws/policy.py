@@ -60,7 +60,7 @@ class WebSocketPolicy:
     max_binary_message_size: int | None = None
     """Overrides ``max_message_size`` for binary messages; ``None`` leaves it in force."""
     max_frame_size: int | None = None
-    """One frame as on the wire; the message limit holds anyway."""
+    """One data frame as on the wire, control frames have 125 at most; the message limit holds anyway."""
     max_fragments: int | None = 131072
     """Frames of one message: they are appended to one buffer, so they cost bytes, not objects."""
     max_inflate_ratio: float | None = None

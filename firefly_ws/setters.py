@@ -33,7 +33,7 @@ class PolicySetters:
         return self._set("max_binary_message_size", size)
 
     def max_frame_size(self, size: int | None) -> Self:
-        """Bytes of one frame as on the wire."""
+        """Bytes of one data frame as on the wire."""
         return self._set("max_frame_size", size)
 
     def max_fragments(self, number: int | None) -> Self:
