@@ -255,6 +255,8 @@ def check_converters(given: Any) -> tuple[Converter, ...]:
 def _check(converter: Any) -> Converter:
     if isinstance(converter, type):
         raise TypeError(f"converter={converter!r} must be an object, as {converter.__name__}(), not the class")
+    if isinstance(converter, (list, tuple, set)):
+        raise TypeError(f"converter={converter!r} must be one converter; each call of .converter(c) adds one")
     for name, arguments in _METHODS.items():
         method = getattr(converter, name, None)
         if not callable(method):

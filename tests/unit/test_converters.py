@@ -325,6 +325,7 @@ class Decodes(Lines):
     [
         (JsonConverter, TypeError, r"must be an object, as JsonConverter\(\), not the class"),
         (5, TypeError, r"converter=5 must have a method serialize\(\)"),
+        ([[JsonConverter()]], TypeError, r"must be one converter; each call of \.converter\(c\) adds one"),
         (json, TypeError, r"must have a method serialize\(\)"),
         (NoTypes(), ValueError, r"frame_types=\(\) must be Opcode.TEXT, Opcode.BINARY or both"),
         (Pings(), ValueError, r"must be Opcode.TEXT, Opcode.BINARY or both"),
