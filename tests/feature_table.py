@@ -79,10 +79,10 @@ SECTIONS = {
 HEAD = """\
 # Features
 
-What is promised, and the tests that prove it: those below `net/` and `interop/`, and those of the examples and of these pages, over
-real sockets, those below `unit/` where there is no wire to look at. Each promise is driven over a socket by one of its tests at
-least, but for S5, which promises that none is needed. Written by `python tests/feature_table.py --write` from the ids in the tests; a test
-compares.
+What is promised, and the tests that prove it: those below `net/` and `interop/`, and those of the examples and of
+these pages, over real sockets, those below `unit/` where there is no wire to look at. Each promise is driven over a
+socket by one of its tests at least, but for S5, which promises that none is needed. Written by
+`python tests/feature_table.py --write` from the ids in the tests; a test compares.
 """
 
 MARK = re.compile(r"#\s*(?=[FCSWK]\d)(.*)$")
