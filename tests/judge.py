@@ -78,12 +78,11 @@ class _Inflater:
         self.reset()
 
     def reset(self) -> None:
-        self.history = bytearray()
         self.zlib = zlib.decompressobj(-15)
 
     def inflate(self, byte: int) -> Iterator[int]:
-        if self.zlib.eof:  # a block with BFINAL set has ended; what follows is a new one (RFC 7692 §7.2.3.4)
-            self.zlib = zlib.decompressobj(-15, zdict=bytes(self.history[-32768:]))
+        if self.zlib.eof:  # a block with BFINAL set has ended; what follows is a new stream (RFC 7692 §7.2.3.4)
+            self.zlib = zlib.decompressobj(-15)
         data = bytes([byte])
         while True:
             try:
@@ -92,7 +91,6 @@ class _Inflater:
                 raise _Violation(1007) from None
             if not out:
                 return
-            self.history += out
             yield out[0]
             data = self.zlib.unconsumed_tail
 

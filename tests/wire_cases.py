@@ -299,6 +299,12 @@ def _deflate(build: Frame) -> Table:
         "deflate: a stored block": (
             build(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=4), [hello], agreed),
         "deflate: a block with BFINAL": (build(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4), [hello], agreed),
+        "deflate: blocks with and without BFINAL in a message of fragments": (
+            build(TEXT, bytes.fromhex("f348cdc9c90700 f248cdc9c907000000ffff"), rsv=4, fin=False)
+            + build(CONT, bytes.fromhex("f348cdc9c90700"), fin=False) + build(CONT, sample),
+            [("text", "Hello" * 4)], agreed),
+        "deflate: a reference behind a block with BFINAL": (
+            build(TEXT, bytes.fromhex("f348cdc9c90700") + second, rsv=4), [ERROR_1007], agreed),
         "deflate: two blocks in one message": (
             build(TEXT, bytes.fromhex("f248050000 00ffffcac9c90700"), rsv=4), [hello], agreed),
         "deflate: an empty message": (build(TEXT, b"\x00", rsv=4), [("text", "")], agreed),

@@ -116,7 +116,7 @@ cdef class Deflate:
             if inflater.eof:
                 # As in `_inflate_on`.
                 left = inflater.unused_data
-                self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=out[-32768:])
+                self._decompressor = zlib.decompressobj(-self.decompress_bits)
                 return out, left or None
         except zlib.error as error:
             raise InvalidPayload(f"a compressed message does not inflate: {error}") from None
@@ -124,14 +124,18 @@ cdef class Deflate:
         return out, inflater.unconsumed_tail if inflater.unconsumed_tail or len(out) == most else None
 
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit):
-        """A block with BFINAL ended zlib's stream and the message goes on (RFC 7692 §7.2.3.4), perhaps many times."""
+        """A block with BFINAL ended zlib's stream and the message goes on (RFC 7692 §7.2.3.4), perhaps many times.
+
+        What ended takes its window along: a compressor that ends its stream begins anew, and browsers and npm's ws
+        inflate so, too. Of the window only what this read has given would be at hand.
+        """
         cdef object inflater = self._decompressor
         cdef bytearray out = bytearray(begun)
         cdef bytes piece
         cdef Py_ssize_t at = len(data) - len(inflater.unused_data)
         while at < len(data) and (limit < 0 or len(out) <= limit):
             if inflater.eof:
-                inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits, zdict=bytes(out[-32768:]))
+                inflater = self._decompressor = zlib.decompressobj(-self.decompress_bits)
             # What is behind an end is copied for each of them: of a read of 256 KiB, all of it took 0.7 s.
             piece = data[at:at + SMALL]
             out += self.decompress(inflater, piece, limit - len(out) + 1 if limit >= 0 else 0)

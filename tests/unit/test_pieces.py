@@ -452,3 +452,27 @@ async def test_a_message_that_ends_after_our_close_is_dropped() -> None:
     with pytest.raises(ConnectionClosedOK):
         await read(peer.connection)
     assert peer.connection.discarded >= 5000
+
+
+async def test_a_whole_message_may_consist_of_streams_that_end_within_it() -> None:
+    """A block with BFINAL ends zlib's stream and not the message (RFC 7692 §7.2.3.4), wherever it is cut."""
+    dice = random.Random(7692)
+    for takeover in (False, True):
+        peer = puller(takeover=takeover, limit=100 * KIB)
+        for _ in range(40):
+            texts = [dice.choice("abc") * dice.choice((1, 2, 500, 9000)) for _ in range(dice.randint(1, 5))]
+            parts = []
+            for text in texts:
+                one = zlib.compressobj(wbits=-15)
+                parts.append(one.compress(text.encode()) + one.flush(dice.choice((zlib.Z_FINISH, zlib.Z_SYNC_FLUSH))))
+            # Some parts share a frame.
+            frames = [b""]
+            for part in parts:
+                frames[-1] += part
+                if dice.random() < 0.6:
+                    frames.append(b"")
+            frames.append(b"\x00")
+            for number, payload in enumerate(frames):
+                last = number == len(frames) - 1
+                peer.send(CONT if number else TEXT, payload, fin=last, rsv=0 if number else 4)
+            assert await peer.connection.receive() == "".join(texts)
