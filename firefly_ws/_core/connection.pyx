@@ -25,7 +25,7 @@ import asyncio
 import logging
 
 from ..codes import CloseCode, CloseReason, ConnectionState
-from ..errors import is_of_the_end
+from ..errors import ProtocolError, is_of_the_end
 from .frames import close_payload
 
 cdef extern from "Python.h":
@@ -178,7 +178,9 @@ cdef class Connection(Explained):
         """A callback raised: the connection ends with 1011, and the peer is not told why."""
         if isinstance(error, asyncio.CancelledError):
             return 0
-        if self._state != OPEN and is_of_the_end(error):
+        # What the peer did wrong is the reader's to see, and no fault of who lets it pass.
+        if self._state != OPEN and (
+                is_of_the_end(error) or (self.terminal != NOTHING and isinstance(error, ProtocolError))):
             _log.debug("%r: a callback met the end of the connection: %s", self, error)
             return 0
         self._failures += 1

@@ -73,6 +73,22 @@ async def test_a_raw_echo_gives_back_what_no_other_session_may_say(net: Any) -> 
     assert await peer.frame() is None
 
 
+async def test_messages_of_a_raw_session_are_counted_by_type_though_they_come_in_frames(net: Any) -> None:  # S7
+    async def serve(connection: Any) -> None:
+        async for frame in connection.incoming:
+            if not frame.is_control:
+                connection.send_frame(frame)
+
+    server = await net.listen(net.route().raw().handler(serve))
+    connection = await net.connect(server)
+    for number in range(3):
+        await connection.send_stream([bytes(20_000), bytes(20_000)] if number else ["a" * 20_000, "b"])
+        await asyncio.wait_for(connection.receive(), 5)
+    stats = server.stats()
+    for way in ("received", "sent"):
+        assert (stats[f"texts_{way}"], stats[f"binaries_{way}"]) == (1, 2)
+
+
 async def test_a_large_frame_of_a_raw_session_comes_whole(net: Any) -> None:
     async def serve(connection: Any) -> None:
         connection.send_frame(await connection.receive_frame())

@@ -35,12 +35,9 @@ def later(select: Any) -> Any:
 
 async def answered(route: Any, **fields: str) -> Any:
     """The head of the answer to an upgrade with these fields."""
-    server = await route.discard().listen("127.0.0.1", 0)
-    async with raw_client(server.port) as peer:
+    async with route.discard().listen("127.0.0.1", 0) as server, raw_client(server.port) as peer:
         peer.send(upgrade(**fields))
-        answer = await peer.head()
-    await server.close()
-    return answer
+        return await peer.head()
 
 
 async def test_the_selector_is_given_the_offers_in_order_and_the_request() -> None:  # F8
@@ -156,8 +153,7 @@ async def test_selectors_may_take_their_time_and_each_is_asked_once(wrap: Any) -
     route = http_server().websocket("/").extensions(["identity", DEFLATE]).on_message(got)
     route.on_extension_select(wrap(lambda offered, request: asked.append("extensions") or [offered[1]]))
     route.on_sub_protocol_select(wrap(lambda offered, request: asked.append("sub-protocol") or offered[1]))
-    server = await route.listen("127.0.0.1", 0)
-    async with raw_client(server.port) as peer:
+    async with route.listen("127.0.0.1", 0) as server, raw_client(server.port) as peer:
         # What comes meanwhile belongs to the websocket.
         peer.send(upgrade(sec_websocket_extensions=f"identity, {DEFLATE}", sec_websocket_protocol="a, b"))
         peer.send(frame(TEXT, "early"))
@@ -167,7 +163,6 @@ async def test_selectors_may_take_their_time_and_each_is_asked_once(wrap: Any) -
         assert answer.headers["sec-websocket-protocol"] == "b"
         assert (await got.next()).text == "early"
     assert sorted(asked) == ["extensions", "sub-protocol"]
-    await server.close()
 
 
 async def test_one_selector_may_be_async_and_the_other_not_behind_an_async_on_upgrade() -> None:  # F8
@@ -196,13 +191,13 @@ async def test_an_async_selector_has_a_task_and_is_cancelled_when_the_client_goe
             ended(None)
             raise
 
-    server = await http_server().websocket("/").on_sub_protocol_select(never).discard().listen("127.0.0.1", 0)
-    async with raw_client(server.port) as peer:
-        peer.send(upgrade(sec_websocket_protocol="a"))
-        assert await begun.next() is not None
-    await ended.next()
-    await eventually(lambda: not server.connections)
-    await server.close()
+    route = http_server().websocket("/").on_sub_protocol_select(never).discard()
+    async with route.listen("127.0.0.1", 0) as server:
+        async with raw_client(server.port) as peer:
+            peer.send(upgrade(sec_websocket_protocol="a"))
+            assert await begun.next() is not None
+        await ended.next()
+        await eventually(lambda: not server.connections)
 
 
 async def test_a_selector_that_takes_longer_than_open_timeout_is_cancelled_with_408() -> None:  # F8

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from judge import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, frame
-from peers import binary, eventually, ping
+from peers import binary, close, eventually, ping
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -266,6 +266,27 @@ async def test_more_than_max_size_is_refused_with_1009(net: Any) -> None:  # C8
     await peer.end()
     await eventually(lambda: len(errors) == 2)
     assert errors[0] is errors[1]
+
+
+async def test_a_peers_fault_that_leaves_a_handler_is_no_error_of_the_handler(plain: Any, errors: Any) -> None:  # C8
+    """No peer fills the log with tracebacks: it is told the code, and on_error what it was."""
+    told: list[Any] = []
+
+    async def serve(connection: Any) -> None:
+        async for _ in connection.receive_stream(100):
+            pass
+
+    route = plain.route().handler(serve).on_error(lambda connection, error: told.append(type(error).__name__))
+    server = await plain.listen(route)
+    for data, code in ((frame(TEXT, b"ok\xff", mask=KEY), 1007), (frame(BINARY, bytes(101), mask=KEY), 1009)):
+        peer = await plain.peer(server)
+        peer.write(data)
+        assert (await peer.frame()).code == code
+        peer.write(close(code))
+        await peer.end()
+    await eventually(lambda: told == ["InvalidPayload", "MessageTooBig"])
+    assert errors() == []
+    assert server.stats()["callback_errors"] == 0
 
 
 async def test_a_reader_that_stands_still_holds_the_peer_back(net: Any) -> None:
