@@ -196,7 +196,10 @@ class _Dial:
                 stage.connection_made(transport)
             else:
                 tls = self._tls(context, host)
-                inner: Any = await self._loop.start_tls(transport, stage, tls.pop("ssl"), **tls)
+                try:
+                    inner: Any = await self._loop.start_tls(transport, stage, tls.pop("ssl"), **tls)
+                except TypeError as error:  # CPython before 3.11.8 and 3.12.2, of TLS that ends in TLS (gh-113214)
+                    raise ConnectionResetError from error
                 stage.connection_made(inner)
         except BaseException:
             transport.abort()

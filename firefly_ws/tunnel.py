@@ -47,6 +47,7 @@ class Tunnel(asyncio.Protocol):
         self._transport: Any = None
         self._secrets: list[str] = []
         self._loop = loop
+        self._is_over = False
         self._enough: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[None] = loop.create_future()
         # Whoever gave up before is not to be told by the loop that nobody has heard of it.
@@ -90,9 +91,12 @@ class Tunnel(asyncio.Protocol):
             self._fail(ProxyError(self._failure(str(error))))
 
     async def wait(self) -> None:
-        """Return once the way is open."""
+        """Return once the way is open. Raises `ProxyError`, and `HandshakeError` where it has ended since."""
         try:
             await self._opened
+            if self._is_over:
+                # Whoever took the transport over now would not hear of it.
+                raise HandshakeError(0, message=f"{self._url}: the connection ended before the server answered")
         except BaseException:
             self._transport.abort()
             raise
@@ -111,11 +115,13 @@ class Tunnel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The proxy ended the connection."""
+        self._is_over = True
         self._ended(None)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
+        self._is_over = True
         if self._enough is not None:
             self._enough.cancel()
         self._ended(error)

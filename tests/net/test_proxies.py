@@ -259,6 +259,29 @@ async def test_a_proxy_that_ends_the_connection_is_told_and_worth_another_try() 
         assert is_worth_retrying(raised.value), scheme
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "in TLS"])
+async def test_an_https_proxy_that_ends_the_way_it_has_opened_is_told(  # W6
+    late: bool, authority: Authority, ours: Issued
+) -> None:
+    # At once, in the same packet: asyncio gave an AttributeError and uvloop the whole of open_timeout.
+    if late:  # CPython before 3.11.8 and 3.12.2 complains of an error of its own (gh-113214)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+
+    async def leave(peer: RawPeer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        if late:
+            await soon(peer.reader.read(1))
+
+    async with raw_server(leave, ssl=ours.server_context()) as port:
+        for scheme, said in (("ws", "ended before the server answered"), ("wss", "ended")):
+            builder = http_client().websocket(f"{scheme}://server.example/")
+            builder.proxy(f"https://127.0.0.1:{port}", ssl=authority.client_context()).open_timeout(None)
+            with pytest.raises(WebSocketConnectionException, match=said) as raised:
+                await soon(builder.connect())
+            assert is_worth_retrying(raised.value)
+
+
 @pytest.mark.parametrize(("reply", "said"), [(2, "not allowed by ruleset"), (5, "Connection refused"), (9, "0X9")])
 async def test_a_socks5_proxy_that_refuses_gives_its_reply(reply: int, said: str) -> None:  # W6
     async with socks5_proxy(reply=reply) as proxy:
