@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._core.delivery import Callbacks
 from .backoff import Backoff
@@ -19,6 +19,9 @@ from .url import WebSocketURL
 __all__ = ["Again", "Callback", "Connecting", "forever", "keep_open", "open_once", "open_with"]
 
 _log = logging.getLogger("firefly_ws")
+
+_TRIES_UNTOLD: Final = 5
+"""In a row: then somebody has to hear of it, once, who has set up no logging and may have made a mistake."""
 
 Callback = Callable[[WebSocketConnection], object]
 
@@ -168,7 +171,8 @@ class Again:
                 except Exception as error:
                     self._delay = self._backoff.failed(error)
                     tries = self._backoff.tries
-                    _log.info("try %d of %s failed, the next in %.1f s: %s", tries, self._url, self._delay, error)
+                    level = logging.WARNING if tries == _TRIES_UNTOLD else logging.INFO
+                    _log.log(level, "try %d of %s failed, the next in %.1f s: %s", tries, self._url, self._delay, error)
                 else:
                     self._backoff.opened()
                     self._delay = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_it_waits_behind_each_failed_try_and_gives_up(run: Run) -> None:
     run(main)
     assert failing.delays == [1, 2, 4, 5, 5]
     assert failing.tries == 6
+
+
+def test_the_fifth_failure_in_a_row_is_told_to_who_has_set_up_no_logging(run: Run, caplog: Any) -> None:
+    caplog.set_level(logging.INFO, "firefly_ws")
+    failing = Failing(Reconnect(max_tries=12))
+
+    async def main() -> None:
+        with pytest.raises(WebSocketConnectionException):
+            await failing.again.open()
+
+    run(main)
+    levels = [record.levelname for record in caplog.records]
+    assert levels == [*["INFO"] * 4, "WARNING", *["INFO"] * 6]
+    assert "try 5 of ws://localhost/ failed" in caplog.records[4].getMessage()
 
 
 def test_without_a_delay_it_does_not_sleep(run: Run) -> None:
