@@ -186,6 +186,20 @@ async def test_an_error_before_it_is_what_on_error_is_told() -> None:
     assert [type(error) for _, error in log] == [RuntimeError]
 
 
+async def test_who_takes_nothing_while_we_hold_him_back_for_his_rate_or_a_pause_is_not_asked() -> None:
+    rates = {"max_message_rate": 1, "rate_burst": 1, "over_rate": "pause"}
+    for why in ("rate", "pause"):
+        peer = stuck(limits={**ASKING, **rates, "write_timeout": None})
+        if why == "rate":
+            peer.feed(peer.frame(TEXT, b"x") * 100)
+        else:
+            peer.connection.pause_reading()
+        await wait(60)
+        assert peer.connection.is_open, why
+        peer.lose()
+        await closed(peer)
+
+
 # ---- idle_timeout --------------------------------------------------------------------------------------------------
 
 
@@ -271,8 +285,10 @@ async def test_behind_our_close_nobody_is_idle() -> None:
     peer = Peer(limits={"idle_timeout": 60, "close_timeout": None})
     await wait(10)
     peer.connection.close(1000, "bye")
+    await turns()
+    sent = b"".join(peer.transport.writes)
     await wait(1000)
-    assert [event[:2] for event in peer.got] == [("close", 1000)]
+    assert b"".join(peer.transport.writes) == sent  # RFC 6455 §5.5.1: nothing follows a Close
     peer.send(CLOSE, BYE)
     assert (await closed(peer)).code == 1000
 
