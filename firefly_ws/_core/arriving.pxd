@@ -39,4 +39,6 @@ cdef class Arriving:
     cdef int skip(self, Py_ssize_t most) except -1
     cdef object decoded(self, bytes data)
     cdef bint needs_inflating(self)
+    cdef object whole_now(self)
+    cdef bint set_apart(self) except -1
     cdef bint holds(self) noexcept

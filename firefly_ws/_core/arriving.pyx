@@ -69,6 +69,23 @@ cdef class Arriving:
         """Whether a rest that nobody wants is part of the window for what follows (RFC 7692 §7.2.2)."""
         return self.compressed and self.deflate.decompress_takeover
 
+    cdef bint set_apart(self) except -1:
+        """All of it is here, and what comes behind it need not wait for its reader: whether that is so."""
+        if not self.complete or self.done or self.needs_inflating():
+            return False
+        if self.compressed:
+            self.deflate = self.deflate.apart()
+        return True
+
+    cdef object whole_now(self):
+        """All of it, where it is here and is to be had as a whole without inflating; else None."""
+        cdef long long size = self.total + self.size
+        if not self.complete or self.compressed or self.refusal is not None:
+            return None
+        for data in self.ready or ():
+            size += len(data)
+        return None if 0 <= self.whole_limit < size else self.join()
+
     # ---- to the reader -------------------------------------------------------------------------------------------
 
     def next(self, long long limit=-1):

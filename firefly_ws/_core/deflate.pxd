@@ -24,6 +24,7 @@ cdef class Deflate:
     cdef bytes inflate(self, bytes data, Py_ssize_t limit)
     cdef bytes finish(self, Py_ssize_t limit)
     cdef int ended(self) except -1
+    cdef Deflate apart(self)
     cdef tuple inflate_some(self, bytes data, Py_ssize_t most)
     cdef bytes _inflate_on(self, bytes data, bytes begun, Py_ssize_t limit)
     cdef bytes pack(self, object payload)

@@ -105,6 +105,14 @@ cdef class Deflate:
             self._decompressor = None
         return 0
 
+    cdef Deflate apart(self):
+        """What inflates the rest of a message that is all here, while the next one begins anew: without takeover."""
+        cdef Deflate made = Deflate.__new__(Deflate)
+        made.decompress_bits = self.decompress_bits
+        made._decompressor = self._decompressor
+        self._decompressor = None
+        return made
+
     cdef tuple inflate_some(self, bytes data, Py_ssize_t most):
         """At most *most* bytes of what *data* inflates to, and what is left to inflate: None if nothing is."""
         cdef object inflater = self._decompressor
@@ -264,6 +272,16 @@ cdef class BoundedDeflate(Deflate):
 
     cdef bytes decompress(self, object inflater, bytes data, Py_ssize_t most):
         return self.gauge.decompress(inflater, data, most)
+
+    cdef Deflate apart(self):
+        cdef BoundedDeflate made = BoundedDeflate.__new__(BoundedDeflate)
+        made.decompress_bits = self.decompress_bits
+        made._decompressor = self._decompressor
+        made.gauge = self.gauge
+        self.gauge = Gauge.__new__(Gauge)
+        self.gauge.ratio = made.gauge.ratio
+        self._decompressor = None
+        return made
 
     cdef int ended(self) except -1:
         self.gauge.begin()

@@ -15,6 +15,7 @@ cdef class Inbox(MessageSink):
     cdef long long taken_then        # when *timer* was set
     cdef long long taken_before      # when `took_since` was asked
     cdef Arriving arriving           # the message that is handed over in pieces, until that has been done
+    cdef Arriving trailing           # the one before, all of it here, that its reader is at the pieces of
     cdef bint handed                 # its reader has taken it out of the queue
     cdef object waiter               # the future of the reader that waits, or has been woken and not run yet
     cdef object reader               # its task
@@ -32,6 +33,10 @@ cdef class Inbox(MessageSink):
     cdef bint waits_whole(self)
     cdef int arrives(self, Arriving arriving) except -1
     cdef int arrived(self) except -1
+    cdef int set_apart(self) except -1
+    cdef int over(self, Arriving arriving) except -1
+    cdef int leave_trailing(self) except -1
+    cdef int forget_queue(self) except -1
     cdef int check_reader(self, str doing) except -1
     cdef bint given_up(self) except -1
     cdef bint joined(self) except -1

@@ -84,10 +84,13 @@ cdef class Inbox(MessageSink):
 
     cdef bint is_full(self) noexcept:
         cdef Delivery delivery = self.delivery
+        cdef Py_ssize_t size = self.size
         if self.arriving is not None and self.arriving.holds():
             return True
+        if self.trailing is not None:
+            size += self.trailing.size
         return (delivery.max_messages >= 0 and len(self.queue) >= delivery.max_messages
-                or delivery.max_bytes >= 0 and self.size >= delivery.max_bytes)
+                or delivery.max_bytes >= 0 and size >= delivery.max_bytes)
 
     cdef int wake(self) except -1:
         if self.waiter is not None and not self.waiter.done():
@@ -126,10 +129,21 @@ cdef class Inbox(MessageSink):
         """More of it is here, or its end; 1 if no more should come now."""
         cdef Delivery delivery = self.delivery
         cdef Arriving arriving = self.arriving
+        cdef object whole
         if arriving is not None and arriving.skipped and not arriving.needs_inflating():
             arriving.skip(0)
             if arriving.done:
                 self.arriving = None
+        elif arriving is not None and self.handed:
+            self.set_apart()
+        elif arriving is not None:
+            whole = arriving.whole_now()
+            if whole is not None:
+                # Nobody has begun it: a message as any other, and the last one.
+                self.arriving = None
+                self.queue.pop()
+                self.queue.append(whole)
+                self.size += _size(whole)
         self.wake()
         if delivery.hold & (ENDED | DEAD):
             return delivery.hold & DEAD != 0
@@ -137,6 +151,13 @@ cdef class Inbox(MessageSink):
             delivery.hold |= FULL
             self.filled()
         return delivery.work <= 0 or delivery.hold & (PAUSED | FULL) != 0
+
+    cdef int set_apart(self) except -1:
+        """The message that its reader is at is all here: the next ones, Pings and a Close do not wait for it."""
+        if self.arriving.set_apart():
+            self.trailing = self.arriving
+            self.arriving = None
+        return 0
 
     # ---- a reader that does not come ---------------------------------------------------------------------------
 
@@ -175,6 +196,8 @@ cdef class Inbox(MessageSink):
     def is_empty(self, str doing):
         """Whether *doing* has to wait; raises ``RuntimeError`` from another thread, or while another reader waits."""
         self.check_reader(doing)
+        if self.trailing is not None:
+            self.leave_trailing()
         if self.arriving is not None and (not self.given_up() or not self.joined()):
             return True
         return not self.queue
@@ -182,6 +205,8 @@ cdef class Inbox(MessageSink):
     def no_stream(self, str doing):
         """The same for a reader who takes the next message in pieces."""
         self.check_reader(doing)
+        if self.trailing is not None:
+            self.leave_trailing()
         if self.arriving is not None and not self.given_up():
             return True
         return not self.queue
@@ -239,28 +264,58 @@ cdef class Inbox(MessageSink):
         """The oldest message, or the `Arriving` that hands it over in pieces."""
         if self.queue[0] is not self.arriving:
             return self.pop()
+        cdef object arriving = self.queue.popleft()
         self.handed = True
-        return self.queue.popleft()
+        self.set_apart()
+        self.make_room()
+        return arriving
 
     def took(self, Arriving arriving not None):
         """A piece has been taken."""
         self.taken += 1
-        if arriving.done and self.arriving is arriving:
-            self.arriving = None
+        if arriving.done:
+            self.over(arriving)
         self.make_room()
+
+    cdef int over(self, Arriving arriving) except -1:
+        """Nothing of it is to be had any more."""
+        if self.arriving is arriving:
+            self.arriving = None
+        elif self.trailing is arriving:
+            self.trailing = None
+        return 0
+
+    cdef int leave_trailing(self) except -1:
+        """Its reader goes on to the next message."""
+        self.trailing.skip(0)
+        self.trailing = None
+        return self.make_room()
 
     def refuse(self, Arriving arriving, error):
         """A piece of it, or (None) a whole message, cannot be taken: the peer's fault."""
-        if arriving is not None and self.arriving is arriving:
-            self.arriving = None
+        if arriving is not None:
+            if self.trailing is arriving and self.queue:
+                # What has come behind a violation is not delivered.
+                self.forget_queue()
+            self.over(arriving)
             arriving.skipped = True
         self.violate(error)
 
     def give_up(self, Arriving arriving not None):
         """Its reader leaves before the end. What has to be inflated all the same is so when somebody receives."""
-        if self.arriving is arriving:
+        if self.trailing is arriving:
+            self.leave_trailing()
+        elif self.arriving is arriving:
             arriving.skip(0)
             self.took(arriving)
+
+    cdef int forget_queue(self) except -1:
+        if self.delivery is not None:
+            self.delivery.discarded += self.size
+        self.queue.clear()
+        self.size = 0
+        self.arriving = None
+        return 0
 
     cdef bint given_up(self) except -1:
         """Whether a stream that was left, or is left now, is out of the way."""

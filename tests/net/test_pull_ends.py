@@ -29,22 +29,22 @@ async def test_a_slow_reader_gets_all_that_came_and_the_close_behind_it_over_tls
         try:
             async for message in connection:
                 got.append(message)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.015)
                 if len(got) == 5:
                     await late.wait()
             ends.append("quietly")
         except ConnectionClosed as error:
             ends.append(error.code)
 
-    route = net.route().max_queue(4).close_timeout(0.05).handler(serve)
+    route = net.route().max_queue(4).close_timeout(0.3).handler(serve)
     peer = await net.serve(route.on_close(lambda connection, reason: ends.append(reason.code)))
-    peer.write(*[text(f"{number} " * 100) for number in range(60)], close(1000, "bye"))
+    peer.write(*[text(f"{number} " * 100) for number in range(55)], close(1000, "bye"))
     await peer.writer.drain()
     peer.writer.close()
     await eventually(lambda: len(got) == 5)
     late.set()
     await eventually(lambda: len(ends) == 2)
-    assert [one.split()[0] for one in got] == [str(number) for number in range(60)]
+    assert [one.split()[0] for one in got] == [str(number) for number in range(55)]
     assert sorted(map(str, ends)) == ["1000", "quietly"]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zlib
 from typing import Any
 
 import pytest
-from fakes import Peer, turns
-from judge import BINARY, CONT, TEXT
+from fakes import BYE, Peer, turns
+from judge import BINARY, CLOSE, CONT, PING, TEXT
 
+from firefly_ws import ConnectionClosedError, InvalidPayload
+from firefly_ws._core.deflate import Deflate
 from firefly_ws.receiving import Receiving
 
 
@@ -103,3 +106,144 @@ async def test_a_whole_message_that_was_left_is_not_given_by_a_stream_that_was_l
                 await anext(stream)
         else:
             assert [piece async for piece in stream] == []
+
+
+@pytest.mark.parametrize("takeover", [None, False, True], ids=["plain", "pmd", "kept"])
+async def test_a_slow_reader_of_pieces_delays_neither_pongs_nor_the_close_once_the_message_is_here(
+    takeover: bool | None,
+) -> None:
+    # Its end was the end of reading, until somebody took it: who broke off its iteration was never told of a Close.
+    deflate = None if takeover is None else Deflate(decompress_takeover=takeover)
+    peer = puller(deflate=deflate)
+    pack = zlib.compressobj(wbits=-15)
+    parts = [b"a" * 9, b"b" * 9]
+    if takeover is not None:
+        parts = [pack.compress(part) + pack.flush(zlib.Z_SYNC_FLUSH) for part in parts]
+        parts[1] = parts[1][:-4]
+    stream = peer.connection.receive_stream()
+    first = asyncio.create_task(anext(stream))
+    await turns()
+    peer.send(TEXT, parts[0], fin=False, rsv=0 if takeover is None else 4)
+    assert await first == "a" * 9
+    peer.feed(peer.frame(CONT, parts[1]), peer.frame(PING, b"p"), peer.frame(TEXT, b"next"), peer.frame(CLOSE, BYE))
+    await turns()
+    if takeover:
+        # What comes behind it is inflated behind it, in its reader's own step: nothing is read until then.
+        assert peer.got == []
+    else:
+        assert peer.got == [("pong", b"p"), ("close", 1000, "bye")]
+    assert [piece async for piece in stream] == ["b" * 9]
+    await turns()
+    assert peer.got == [("pong", b"p"), ("close", 1000, "bye")]
+    assert [message async for message in peer.connection] == ["next"]
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+async def test_a_message_behind_one_that_is_broken_off_is_its_own(deflated: bool) -> None:
+    peer = puller(deflate=Deflate() if deflated else None)
+
+    def frames(text: bytes) -> bytes:
+        if deflated:
+            pack = zlib.compressobj(wbits=-15)
+            text = (pack.compress(text) + pack.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        half, rsv = len(text) // 2, 4 if deflated else 0
+        return peer.frame(TEXT, text[:half], fin=False, rsv=rsv) + peer.frame(CONT, text[half:])
+
+    for how in ("receive", "stream", "go on", "leave"):
+        stream = peer.connection.receive_stream()
+        first = asyncio.create_task(anext(stream))
+        await turns()
+        whole = frames(b"one " * 50)
+        peer.feed(whole[:40])
+        begin = await first
+        peer.feed(whole[40:], frames(b"two " * 50), frames(b"three"))
+        await turns()
+        if how == "go on":
+            assert begin + "".join([piece async for piece in stream]) == "one " * 50
+            assert await peer.connection.receive() == "two " * 50
+        elif how == "receive":
+            assert await peer.connection.receive() == "two " * 50
+        elif how == "stream":
+            assert "".join(await read(peer.connection)) == "two " * 50
+        else:
+            await stream.__aexit__(None, None, None)
+            assert await peer.connection.receive() == "two " * 50
+        if how != "go on":
+            with pytest.raises(RuntimeError, match="was given up"):
+                await anext(stream)
+        assert await peer.connection.receive() == "three"
+
+
+async def test_what_waits_of_a_message_that_is_here_counts_for_the_bound_of_the_queue() -> None:
+    peer = puller(limits={"max_queue": (None, 1000)})
+    stream = peer.connection.receive_stream()
+    first = asyncio.create_task(anext(stream))
+    await turns()
+    peer.send(BINARY, b"a", fin=False)
+    assert await first == b"a"
+    peer.send(CONT, bytes(900))
+    await turns()
+    assert peer.transport.reading
+    peer.send(BINARY, bytes(100))
+    assert not peer.transport.reading
+    assert [len(piece) async for piece in stream] == [900]
+    await turns()
+    assert peer.transport.reading
+    assert await peer.connection.receive() == bytes(100)
+
+
+async def test_text_that_is_none_ends_all_that_came_behind_it_too() -> None:
+    peer = puller(deflate=Deflate())
+    pack = zlib.compressobj(wbits=-15)
+    parts = [pack.compress(part) + pack.flush(zlib.Z_SYNC_FLUSH) for part in (b"good", b"bad \xff")]
+    stream = peer.connection.receive_stream()
+    first = asyncio.create_task(anext(stream))
+    await turns()
+    peer.send(TEXT, parts[0], fin=False, rsv=4)
+    assert await first == "good"
+    peer.feed(peer.frame(CONT, parts[1][:-4]), peer.frame(TEXT, b"behind"))
+    with pytest.raises(InvalidPayload):
+        await anext(stream)
+    await turns()
+    assert [event[:2] for event in peer.got] == [("close", 1007)]
+    peer.lose()
+    with pytest.raises(ConnectionClosedError):
+        await peer.connection.receive()
+
+
+async def test_a_message_whose_stream_was_given_up_before_it_began_waits_as_any_other() -> None:
+    # It held up Pings and the Close until somebody took it.
+    for size, holds in ((10, False), (1000, False), (1001, True)):
+        peer = puller(limits={"max_message_size": 1000})
+        reader = asyncio.create_task(anext(peer.connection.receive_stream()))
+        await turns()
+        peer.feed(peer.frame(TEXT, b"x", fin=False))
+        reader.cancel()  # woken, and not run yet
+        await asyncio.wait({reader})
+        assert reader.cancelled(), size
+        peer.feed(peer.frame(CONT, b"x" * (size - 1)), peer.frame(PING, b"p"), peer.frame(CLOSE, BYE))
+        await turns()
+        assert (peer.got == []) is holds, size
+        assert "".join(await read(peer.connection)) == "x" * size
+        await turns()
+        assert peer.got == [("pong", b"p"), ("close", 1000, "bye")]
+
+
+def test_another_loop_is_told_so_in_words_of_ours() -> None:
+    with asyncio.Runner() as mine:
+
+        async def begin() -> Peer:
+            return puller()
+
+        peer = mine.run(begin())
+        with asyncio.Runner() as other:
+            for read in (peer.connection.receive, peer.connection.incoming.receive,
+                         peer.connection.receive_stream().__anext__):
+                with pytest.raises(RuntimeError, match=r"the loop that it was made on.*connection\.threadsafe"):
+                    other.run(read())
+
+        async def end() -> None:
+            peer.send(TEXT, b"x")
+            assert await peer.connection.receive() == "x"
+
+        mine.run(end())
