@@ -131,8 +131,9 @@ def _covers(entry: str, url: WebSocketURL) -> bool:
         if int(port) != url.port:
             return False
         entry = host
-    entry = entry.removeprefix("*").removeprefix(".").strip("[]")
-    return bool(entry) and (url.host == entry or url.host.endswith("." + entry) or _is_network(entry, url.host))
+    entry = entry.removeprefix("*").strip(".").strip("[]")
+    name = url.host.removesuffix(".")
+    return bool(entry) and (name == entry or name.endswith("." + entry) or _is_network(entry, name))
 
 
 def _is_network(entry: str, host: str) -> bool:

@@ -126,6 +126,8 @@ def test_a_bad_value_names_its_variable() -> None:
         ("ws://chat.example.com", "example.com", True),
         ("ws://chat.example.com", ".example.com", True),
         ("ws://chat.example.com", "*.example.com", True),
+        ("ws://example.com.", "example.com", True),
+        ("ws://chat.example.com", "example.com.", True),
         ("ws://badexample.com", "example.com", False),
         ("ws://example.com:8080", "example.com:8080", True),
         ("ws://example.com:8081", "example.com:8080", False),
