@@ -200,6 +200,47 @@ async def test_an_async_selector_has_a_task_and_is_cancelled_when_the_client_goe
         await eventually(lambda: not server.connections)
 
 
+async def test_what_arrives_while_a_selector_decides_belongs_to_the_websocket() -> None:  # F8
+    begun, decided, got = Inbox(), asyncio.Event(), Inbox()
+
+    async def select(offered: Any, request: Any) -> str:
+        begun(None)
+        await decided.wait()
+        return str(offered[0])
+
+    route = http_server().websocket("/").on_sub_protocol_select(select).on_text(got)
+    async with route.listen("127.0.0.1", 0) as server, raw_client(server.port) as peer:
+        peer.send(upgrade(sec_websocket_protocol="a"))
+        await begun.next()
+        peer.send(frame(TEXT, "early"))
+        await asyncio.sleep(0.01)
+        decided.set()
+        assert (await peer.head()).headers["sec-websocket-protocol"] == "a"
+        peer.send(frame(TEXT, "late"))
+        assert await got.take(2) == ["early", "late"]
+
+
+async def test_a_selector_that_fails_behind_its_client_is_logged_and_refuses_nobody() -> None:  # F8
+    begun = Inbox()
+
+    async def select(offered: Any, request: Any) -> str:
+        try:
+            begun(None)
+            return str(await asyncio.get_running_loop().create_future())
+        except asyncio.CancelledError:
+            raise KeyError("mine") from None
+
+    route = http_server().websocket("/").on_sub_protocol_select(select).discard()
+    with logged() as records:
+        async with route.listen("127.0.0.1", 0) as server:
+            async with raw_client(server.port) as peer:
+                peer.send(upgrade(sec_websocket_protocol="a"))
+                await begun.next()
+            await eventually(lambda: records)
+            assert server.stats()["refused"] == 0
+    assert [str(record.exc_info) for record in records if "KeyError('mine')" not in str(record.exc_info)] == []
+
+
 async def test_a_selector_that_takes_longer_than_open_timeout_is_cancelled_with_408() -> None:  # F8
     async def never(offered: Any, request: Any) -> str:
         return str(await asyncio.get_running_loop().create_future())
