@@ -22,7 +22,7 @@ class ServerStats(TypedDict):
     connections: int
     #: Websockets that have been opened.
     opened: int
-    #: Connections that have not sent a whole request yet, or wait for ``on_upgrade``.
+    #: Connections that have not sent a whole request yet, or wait for ``on_upgrade`` or a selector.
     handshaking: int
     #: Upgrades and other first requests that were refused, and the same by status (404, 403, 426 …).
     refused: int

@@ -187,9 +187,10 @@ cdef class Sender(Delivery):
     cdef object put(self, int opcode, const uint8_t* payload, Py_ssize_t size, object owner):
         cdef bytes compressed
         cdef Py_ssize_t packed
-        cdef int state = self._state
+        cdef int state
         cdef Outbox outbox = self.outbox
         if self.deflate is not None and size >= self.deflate.threshold:
+            state = self._state
             if self.deflate.compress_takeover:
                 # What has been compressed is in the window that the peer has to share: it can no longer be refused.
                 self.check_room(size)

@@ -42,7 +42,9 @@ class PerMessageDeflate:
     ``server_max_window_bits`` and ``client_max_window_bits`` (9 to 15) bound the windows:
     the own one always, the peer's where it lets itself be bounded. ``level`` is zlib's
     1 to 9. ``threshold`` (bytes) overrides the policy's ``compression_threshold``, and
-    ``compress_if(payload)`` may leave single messages uncompressed.
+    ``compress_if(payload)`` may leave single messages uncompressed: a plain function, given the
+    ``bytes`` of a message that reaches the threshold (of one in fragments, the first one's), text as UTF-8.
+    What it raises, the send raises.
 
     Raises `TypeError` or `ValueError` naming the parameter, the value and what is allowed.
     """
