@@ -13,6 +13,7 @@ Knows connections, handshakes and HTTP only as what can be closed and aborted. T
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import select
 import weakref
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .server import Listening, Server
 
 __all__ = ["Ending", "HowToClose", "check_patience"]
+
+_log = logging.getLogger("firefly_ws")
 
 #: Seconds for a handshake under way when the server closes. Its request comes with the end of TCP's own handshake, but
 #: for what is lost on the way; a browser's connections kept for later never send one.
@@ -155,6 +158,13 @@ class Ending:
             self.look()
 
     async def _close(self, how: HowToClose) -> None:
+        try:
+            await self._close_each(how)
+        except Exception:
+            _log.exception("closing %r failed: what is left of it is aborted", self._server)
+            self._server.abort()
+
+    async def _close_each(self, how: HowToClose) -> None:
         server, loop = self._server, self._loop
         now = loop.time()
         deadline = None if how.grace is None else now + how.grace

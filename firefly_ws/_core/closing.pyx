@@ -254,7 +254,9 @@ cdef class Closing(Sender):
         cdef bint at_once = self.outbox.fd >= 0
         self.ending = ENDED_TCP
         self.outbox.detach()
-        self.transport.close()
+        # asyncio's TLS forgets at a second call what it is to abort; it closes by itself at the peer's farewell.
+        if not self.transport.is_closing():
+            self.transport.close()
         if not at_once and not self.lost and self.timer is None:
             self.start_timer()  # TLS waits for the peer's end of it, which may never come
         return 0

@@ -18,6 +18,7 @@ from .answers import error_page
 from .body import RequestBody
 from .exchange import Cycle, Host, late_head
 from .head import BadRequest, RequestHead
+from .over_tls import OverTls
 from .request import Request
 from .response import Response
 
@@ -42,7 +43,7 @@ class Ending(asyncio.Protocol):
 
     def __init__(self, host: Host, transport: Any, is_secure: bool) -> None:
         self._host = host
-        self._transport = transport
+        self._transport = OverTls(transport) if is_secure else transport
         self.is_secure = is_secure
         self.peer = transport.get_extra_info("peername")
         self._local: Any = None  # our address, once asked for: a system call
@@ -151,7 +152,8 @@ class Ending(asyncio.Protocol):
             self._close_after = True
         if self._cycle is not None:
             self._cycle.left()
-        # asyncio's TLS ends whatever one answers.
+        if self.is_secure:
+            self._transport.give_all()  # asyncio's TLS ends whatever one answers
         return (self._busy or bool(self._input)) and not self.is_secure and not self._ended
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -166,11 +168,14 @@ class Ending(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read as fast as we write."""
-        self._full = True
-        self._judged = (self._judged[0], self._transport.get_write_buffer_size())
+        if not self._full:
+            self._full = True
+            self._judged = (self._judged[0], self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        if self.is_secure and not self._transport.refill():
+            return
         self._full = False
         if self._drained is not None:
             if not self._drained.done():

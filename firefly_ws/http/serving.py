@@ -172,7 +172,7 @@ class Serving(Ending):
         self._host.idle.discard(self)
         if self._paused:
             self._transport.resume_reading()
-        return self._transport, rest
+        return (self._transport.inner if self.is_secure else self._transport), rest
 
     def _steer(self) -> None:
         """Read on, or not."""

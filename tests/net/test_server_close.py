@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from peers import eventually, text
+from support import logged
 
 from firefly_ws import CloseReason
 
@@ -151,3 +152,19 @@ async def test_closing_a_server_twice_gives_one_end(plain: Any) -> None:
     await other
     await server.wait_closed()
     await server.close()
+
+
+async def test_a_close_that_fails_is_logged_and_ends_all_the_same(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport that raised from within left the caller of close() waiting for ever, and said nothing."""
+    server = await plain.listen(plain.route().discard())
+    peer = await plain.peer(server)
+
+    def broken(*_: Any) -> Any:
+        raise AttributeError("a transport that has forgotten what it is")
+
+    monkeypatch.setattr(server._http, "shut", broken)
+    with logged() as records:
+        await asyncio.wait_for(server.close(), 5)
+    assert [record.getMessage()[:15] for record in records] == ["closing <Server"]
+    assert server.is_over
+    assert await peer.rest() == []

@@ -10,6 +10,7 @@ import re
 import resource
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from support import (
 )
 
 from firefly_ws import HttpConfig, Server, WebSocketConnectionException, client_builder, http_client, http_server, wss
+from firefly_ws import server as servers
 from firefly_ws._core.listening import _starving
 from firefly_ws._core.poll import available
 from firefly_ws.seldom import seldom
@@ -398,3 +400,46 @@ async def test_a_tls_handshake_that_fails_is_one_line_that_says_who_and_why_and_
     assert await answers(url_of(server, scheme="wss"), authority.client_context())
     assert server.stats()["tls_failed"] == expected
     await server.close()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_last_answer_that_is_read_slowly_is_not_cut_off_by_the_farewell_of_tls(  # F11
+    authority: Authority, ours: Issued, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    """The loops give an answer and TLS's farewell 30 s together from ``close()``: who read for longer lost its end."""
+    of_the_loop = servers._tls
+    monkeypatch.setattr(servers, "_tls", lambda *how: {**of_the_loop(*how), "ssl_shutdown_timeout": 0.1})
+    body = b"0123456789abcdef" * 800_000
+
+    async def pieces() -> Any:
+        yield body[:1_000_000]
+        yield body[1_000_000:]
+
+    def reads_late(port: int) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            authority.client_context().wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+        ):
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            time.sleep(0.3)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    app = http_server().secure(ours.server_context()).get("/", lambda _: pieces() if streamed else body)
+    async with app.listen("127.0.0.1", 0) as server:
+        got = await soon(asyncio.to_thread(reads_late, server.port))
+    assert got.endswith(b"\r\n0\r\n\r\n" if streamed else body[-1000:])
+    assert got.count(body[:16]) == len(body) // 16
+
+
+async def test_over_tls_a_client_that_takes_nothing_of_its_answer_is_dropped_behind_timeout(
+    authority: Authority, ours: Issued, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As without TLS, which shows less of what waits below it."""
+    caplog.set_level(logging.INFO, "firefly_ws")
+    seldom._last.clear()
+    app = http_server().secure(ours.server_context()).timeout(0.1).get("/", lambda _: bytes(12_000_000))
+    tls = {"ssl": authority.client_context(), "server_hostname": "127.0.0.1"}
+    async with app.listen("127.0.0.1", 0) as server, raw_client(server.port, limit=1000, **tls) as peer:
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: "took nothing of its answer for timeout=0.1 s" in caplog.text)
+        peer.writer.transport.abort()
