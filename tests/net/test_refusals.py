@@ -54,7 +54,7 @@ CASES: dict[str, tuple[HttpConfig, bool, bytes, int, str, str]] = {
     ),
     "no decision": (
         LATE, True, upgrade(), 408, "nothing was decided within open_timeout=0.05 s",
-        r"within open_timeout=0\.05 s, by on_upgrade or the application; \.open_timeout\(seconds\) sets it",
+        r"within open_timeout=0\.05 s, by on_upgrade, a selector or the application; \.open_timeout\(seconds\) sets it",
     ),
     "half of a second head": (
         LATE, False, request() + b"GET /", 408, "within open_timeout=0.05 s",
