@@ -20,10 +20,12 @@ from .client import Again, Callback, Connecting, forever, keep_open, open_once, 
 from .config import HttpConfig, check, check_config, check_context, check_port
 from .connection import WebSocketConnection
 from .dial import Target
+from .extensions.base import Extension
+from .extensions.negotiation import client_offer
 from .extensions.registry import known_extensions
 from .handshake import check_header
 from .http.headers import header_pairs, is_token
-from .options import ConnectionDefaults, ConnectionOptions
+from .options import ConnectionDefaults, ConnectionOptions, check_extensions
 from .per_loop import current_loop, runtime_of
 from .runtime import Handle, submit
 from .unentered import Unentered
@@ -86,6 +88,10 @@ class HttpClient(ConnectionDefaults, Unentered, _Way):
         check_context(context, optional=False, not_for=_ssl.PROTOCOL_TLS_SERVER)
         self._ssl = context
         return self
+
+    def extensions(self, extensions: Iterable[str | Extension]) -> Self:
+        """As `HttpServer.extensions`; ``ValueError`` also for an order that no server can agree to."""
+        return super().extensions(_check_offered(extensions))
 
     def is_supported(self, capability: Capability) -> bool:
         """Whether this client can do it: `WebSocketCapability`, `WebSocketExtensionsCapability`."""
@@ -167,6 +173,10 @@ class WebSocketClient(ConnectionOptions, _Way):
         self._entered: Connecting | None = None
         if url.userinfo is not None:
             self.basic_auth(*url.userinfo)
+
+    def extensions(self, extensions: Iterable[str | Extension]) -> Self:
+        """As `WebSocketRoute.extensions`; ``ValueError`` also for an order that no server can agree to."""
+        return super().extensions(_check_offered(extensions))
 
     def header(self, name: str, value: str) -> Self:
         """Add a header to the request; ``ValueError`` for one that the handshake itself sends, or with a line break.
@@ -438,6 +448,13 @@ def _one_of(url: str | None, host: str | None) -> str:
     check(name, where, str, "a str: a URL, or a host with port and path")
     assert where is not None
     return where
+
+
+def _check_offered(extensions: Iterable[str | Extension]) -> tuple[Extension, ...]:
+    """*extensions* as objects; raises where they could not be offered."""
+    checked = check_extensions(extensions)
+    client_offer(checked)
+    return checked
 
 
 def _check_secret(name: str, value: object) -> None:

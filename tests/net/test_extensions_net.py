@@ -35,6 +35,7 @@ from firefly_ws import (
     Fragment,
     Frame,
     HandshakeError,
+    HttpConfig,
     MessageTooBig,
     PerMessageDeflate,
     http_client,
@@ -199,10 +200,19 @@ async def test_a_server_that_agrees_to_what_cannot_be_is_refused(answer: str, wh
             await soon(client.connect())
 
 
-async def test_an_order_that_cannot_work_is_refused_before_connecting() -> None:
-    client = http_client().websocket("ws://127.0.0.1:9/").extensions(["deflate-frame", "fragment;maxLength=20"])
-    with pytest.raises(ValueError, match="'fragment' goes before 'deflate-frame'"):
-        await client.connect()
+async def test_an_order_that_cannot_work_is_refused_where_it_is_given() -> None:
+    why = "'fragment' goes before 'deflate-frame'"
+    order = ["deflate-frame", "fragment;maxLength=20"]
+    client = http_client()
+    builder = client.websocket("ws://127.0.0.1:9/")
+    for refuses in (client.extensions, builder.extensions):
+        with pytest.raises(ValueError, match=why):
+            refuses(order)
+    assert builder.current().extensions is None
+    # A server's is the client's, and one object may be both: it is judged by who connects.
+    http_server(HttpConfig(extensions=order)).websocket("/").extensions(order)
+    with pytest.raises(ValueError, match=why):
+        await http_client(HttpConfig(extensions=order)).websocket("ws://127.0.0.1:9/").connect()
 
 
 def test_one_name_twice_is_refused_by_the_option() -> None:
