@@ -18,6 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if " at 0x" in item.nodeid:
+            # Each worker of pytest-xdist has addresses of its own, and finds other tests than the next one.
+            raise pytest.UsageError(f"{item.nodeid}: name this parameter by an id= that is the same in every process")
     items.sort(key=lambda item: item.get_closest_marker("begun_early") is not None)
 
 

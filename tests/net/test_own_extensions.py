@@ -61,6 +61,9 @@ class Own:
 
         self.agreed = agreed or (lambda: Agreed("x-own"))
 
+    def __repr__(self) -> str:
+        return self.name
+
     def offers(self) -> list[Any]:
         return [()]
 
