@@ -73,7 +73,7 @@ class AgreedExtension:
     per_frame: ClassVar[bool] = True
     """``decode`` needs frames as ``encode`` made them: nothing may cut them on the way."""
     cuts_frames: ClassVar[bool] = False
-    """``encode`` changes where frames begin and end: not behind one that is ``per_frame``."""
+    """Frames begin and end elsewhere behind ``encode``, or ``decode``: not behind one that is ``per_frame``."""
 
     def __init__(self, name: str, params: Params = (), rsv: int = 0) -> None:
         if isinstance(rsv, bool) or not isinstance(rsv, int) or not 0 <= rsv <= 7:
