@@ -284,7 +284,7 @@ cdef class Closing(Sender):
 
     def _timed_out(self):
         self.timer = None
-        if (self._state == OPEN or self.lost) and self.rest is not None and self.hold & (FULL | PAUSED) == FULL \
+        if (self._state == OPEN or self.lost) and self.rest is not None and not self.hold & PAUSED \
                 and self.reader_took():
             # It is slow and goes on: what has come and waits for its room is not taken from it.
             self.wait_on()

@@ -227,7 +227,7 @@ cdef class Inbox(MessageSink):
         if self.waiter.cancelled():
             return True
         # Not `cancelling()`: who cleans up behind a cancellation may receive, and 3.13 can take one back.
-        return self.waiter.done() and self.reader is not None and self.reader._must_cancel
+        return self.waiter.done() and getattr(self.reader, "_must_cancel", False)
 
     def wait(self, str doing):
         """A future for the reader to wait with; it must be given back to `waited`."""

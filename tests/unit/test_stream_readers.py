@@ -11,7 +11,7 @@ import pytest
 from fakes import BYE, Peer, turns
 from judge import BINARY, CLOSE, CONT, PING, TEXT
 
-from firefly_ws import ConnectionClosedError, InvalidPayload
+from firefly_ws import ConnectionClosedError, InvalidPayload, MessageTooBig
 from firefly_ws._core.deflate import Deflate
 from firefly_ws.receiving import Receiving
 
@@ -229,21 +229,26 @@ async def test_a_message_whose_stream_was_given_up_before_it_began_waits_as_any_
         assert peer.got == [("pong", b"p"), ("close", 1000, "bye")]
 
 
-def test_another_loop_is_told_so_in_words_of_ours() -> None:
-    with asyncio.Runner() as mine:
+async def test_a_whole_message_of_exactly_max_size_is_allowed_and_one_byte_more_is_not() -> None:
+    for text in ("xxxx", "éé"):
+        peer = puller()
+        peer.feed(*[peer.frame(TEXT, text.encode())] * 2)
+        assert [piece async for piece in peer.connection.receive_stream(max_size=4)] == [text]
+        with pytest.raises(MessageTooBig, match="at least 4 bytes exceeds max_size=3"):
+            await anext(peer.connection.receive_stream(max_size=3))
 
-        async def begin() -> Peer:
-            return puller()
 
-        peer = mine.run(begin())
-        with asyncio.Runner() as other:
-            for read in (peer.connection.receive, peer.connection.incoming.receive,
-                         peer.connection.receive_stream().__anext__):
-                with pytest.raises(RuntimeError, match=r"the loop that it was made on.*connection\.threadsafe"):
-                    other.run(read())
+async def test_a_reader_of_what_inflates_hugely_leaves_the_loop_to_others() -> None:
+    peer = puller(deflate=Deflate(), limits={"max_message_size": 1000})
+    pack = zlib.compressobj(wbits=-15)
+    rounds = 0
 
-        async def end() -> None:
-            peer.send(TEXT, b"x")
-            assert await peer.connection.receive() == "x"
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        asyncio.get_running_loop().call_soon(count)
 
-        mine.run(end())
+    count()
+    peer.send(BINARY, (pack.compress(bytes(20_000_000)) + pack.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv=4)
+    assert sum([len(piece) async for piece in peer.connection.receive_stream()]) == 20_000_000
+    assert rounds > 10

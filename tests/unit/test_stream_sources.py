@@ -95,3 +95,20 @@ async def test_a_generator_that_is_left_early_is_closed_also_where_somebody_keep
         with pytest.raises(TypeError):
             await send_stream(peer.connection, source)
     assert closed == ["generator"]
+
+
+async def test_an_asynchronous_generator_is_closed_when_its_stream_has_ended_not_when_it_is_collected() -> None:
+    peer = Peer()
+    closed: list[str] = []
+
+    async def pieces() -> AsyncIterator[Any]:
+        try:
+            yield "a"
+            yield 5
+        finally:
+            closed.append("yes")
+
+    kept = pieces()
+    with pytest.raises(TypeError):
+        await send_stream(peer.connection, kept)
+    assert closed == ["yes"]
