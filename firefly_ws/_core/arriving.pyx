@@ -80,7 +80,7 @@ cdef class Arriving:
     cdef object whole_now(self):
         """All of it, where it is here and is to be had as a whole without inflating; else None."""
         cdef long long size = self.total + self.size
-        if not self.complete or self.compressed or self.refusal is not None:
+        if not self.complete or self.compressed or self.refusal is not None or self.is_text and self.utf8.need:
             return None
         for data in self.ready or ():
             size += len(data)
