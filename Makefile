@@ -37,6 +37,7 @@ bench: $(VENV)/.built $(VENV)/.extra-bench
 
 lint: $(VENV)/.built $(VENV)/.extra-lint $(VENV)/.extra-test
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint --max-line-length=120 firefly_ws
 

@@ -258,9 +258,7 @@ class _Dial:
     async def _reach(self, proxy: ProxyURL, url: WebSocketURL) -> socket.socket:
         """A socket to the proxy itself."""
         try:
-            sock = await self._connect(
-                proxy.host, proxy.port, f"cannot connect to {url} through the proxy {proxy}"
-            )
+            sock = await self._connect(proxy.host, proxy.port, f"cannot connect to {url} through the proxy {proxy}")
         except WebSocketConnectionException as error:
             failed = ProxyError(str(error))
             failed.errno = error.errno

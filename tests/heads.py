@@ -83,9 +83,7 @@ PLAIN = {
         line if b"GET" in line or b":" not in line else line.split(b":")[0].upper() + b":" + line.split(b":", 1)[1]
         for line in head().splitlines(keepends=True)
     ),
-    "another order": head(Upgrade=None, Host=None).replace(
-        b"\r\nConn", b"\r\nUpgrade: WebSocket\r\nHost: a.b\r\nConn"
-    ),
+    "another order": head(Upgrade=None, Host=None).replace(b"\r\nConn", b"\r\nUpgrade: WebSocket\r\nHost: a.b\r\nConn"),
     "a list of connection options": head(Connection=" ,keep-alive ,, UPGRADE\t,"),
     "a port": head(Host="server.example.com:8080"),
     "a port of no digits": head(Host="server.example.com:"),

@@ -131,8 +131,17 @@ class _Stream:
 class _Judge:
     """Limits and agreements of one direction, and the message that is under way."""
 
-    def __init__(self, data: bytes, masked: bool, deflate: bool, takeover: bool, text_limit: int | None,
-                 binary_limit: int | None, frame_limit: int | None, fragment_limit: int | None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        masked: bool,
+        deflate: bool,
+        takeover: bool,
+        text_limit: int | None,
+        binary_limit: int | None,
+        frame_limit: int | None,
+        fragment_limit: int | None,
+    ) -> None:
         self.stream = _Stream(data)
         self.masked = masked
         self.deflate = deflate

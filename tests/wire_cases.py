@@ -14,6 +14,9 @@ from judge import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Event, close_paylo
 
 __all__ = ["Case", "cases"]
 
+# fmt: off
+# A case stands on as few lines as it can: what is sent, what must come of it, the limits.
+
 
 class Case(NamedTuple):
     """A stream as it reaches *role*; *options* are `judge.judge`'s keywords."""

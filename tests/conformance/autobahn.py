@@ -167,16 +167,18 @@ class Examination:
 
     def _examine_server(self) -> None:
         log = self.outdir / "server.log"
-        with process([sys.executable, str(HERE / "echo_server.py")], log, stdout=subprocess.PIPE,
-                     env=self._environ) as server:
+        with process(
+            [sys.executable, str(HERE / "echo_server.py")], log, stdout=subprocess.PIPE, env=self._environ
+        ) as server:
             assert server.stdout is not None
             port = server.stdout.readline().strip()
             if not port:
                 raise Broken(f"the examined server did not start:\n{log.read_text()}")
             spec = self._spec(servers=[{"agent": AGENT, "url": f"ws://127.0.0.1:{port}/"}])
             suite_log = self.outdir / "wstest.log"
-            with process([*self._wstest, "-m", "fuzzingclient", "-s", spec], suite_log,
-                         stdout=subprocess.DEVNULL) as suite:
+            with process(
+                [*self._wstest, "-m", "fuzzingclient", "-s", spec], suite_log, stdout=subprocess.DEVNULL
+            ) as suite:
                 self._wait(suite, suite_log, "the fuzzing client")
             if server.poll() is not None:
                 raise Broken(f"the examined server has ended, status {server.returncode}:\n{log.read_text()}")
@@ -193,8 +195,13 @@ class Examination:
 
     def _spec(self, **more: Any) -> str:
         path = self.outdir / "spec.json"
-        spec = {"outdir": str(self.outdir / "report"), "cases": self.options.cases,
-                "exclude-cases": self.options.exclude, "exclude-agent-cases": {}, **more}
+        spec = {
+            "outdir": str(self.outdir / "report"),
+            "cases": self.options.cases,
+            "exclude-cases": self.options.exclude,
+            "exclude-agent-cases": {},
+            **more,
+        }
         path.write_text(json.dumps(spec))
         return str(path)
 
@@ -233,8 +240,11 @@ def tested_commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout
 
-    changed = [line for line in git("status", "--porcelain", "--untracked-files=no").splitlines()
-               if not line.endswith(RESULT.name)]
+    changed = [
+        line
+        for line in git("status", "--porcelain", "--untracked-files=no").splitlines()
+        if not line.endswith(RESULT.name)
+    ]
     return (git("rev-parse", "HEAD").strip() or "unknown") + (" with uncommitted changes" if changed else "")
 
 
@@ -257,8 +267,11 @@ def table(examinations: Sequence[Examination]) -> str:
         for section in sorted({in_order(case)[0] for case in one.results}):
             inside = [found for case, found in one.results.items() if in_order(case)[0] == section]
             lines.append(f"  section {section:2}: {sum(map(passed, inside)):3} of {len(inside):3}")
-        informational = [case for case in sorted(one.results, key=in_order)
-                         if passed(one.results[case]) and "INFORMATIONAL" in verdict(one.results[case])]
+        informational = [
+            case
+            for case in sorted(one.results, key=in_order)
+            if passed(one.results[case]) and "INFORMATIONAL" in verdict(one.results[case])
+        ]
         if informational:
             lines.append(f"  informational: {', '.join(informational)}")
         lines += [f"  failed {case}: {verdict(one.results[case])}" for case in one.bad()]
@@ -280,13 +293,19 @@ def main() -> int:
     parser.add_argument("--exclude", nargs="+", default=[], metavar="PATTERN")
     parser.add_argument("--timeout", type=float, default=2400.0, help="seconds for one role")
     parser.add_argument("--parallel", action="store_true", help="both roles at once, for a machine with idle cores")
-    parser.add_argument("--result", type=Path, help="where the result goes; a run of both roles and of all cases "
-                        "writes tests/conformance/RESULT.txt without being asked")
+    parser.add_argument(
+        "--result",
+        type=Path,
+        help="where the result goes; a run of both roles and of all cases "
+        "writes tests/conformance/RESULT.txt without being asked",
+    )
     options = parser.parse_args()
     python = find_python27()
     if python is None:
-        print("SKIPPED Autobahn: it runs on Python 2.7 with pip, and neither pyenv nor PATH has one "
-              "(PYTHON27 names another)")
+        print(
+            "SKIPPED Autobahn: it runs on Python 2.7 with pip, and neither pyenv nor PATH has one "
+            "(PYTHON27 names another)"
+        )
         return 0
     try:
         packages = install_suite(python)

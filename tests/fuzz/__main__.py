@@ -1,9 +1,9 @@
 """``python -m tests.fuzz``: fuzzes for as long as asked, and says what has been found and by which seed.
 
-    python -m tests.fuzz --minutes 10              frames against the judge, and texts
-    python -m tests.fuzz --seed 12345 --minutes 0  one seed again
-    python -m tests.fuzz --coverage url            one reader of text, led by coverage (pip install 'firefly-ws[fuzz]')
-    python -m tests.fuzz --keep                    what that has found out, into the corpus that every test run reads
+python -m tests.fuzz --minutes 10              frames against the judge, and texts
+python -m tests.fuzz --seed 12345 --minutes 0  one seed again
+python -m tests.fuzz --coverage url            one reader of text, led by coverage (pip install 'firefly-ws[fuzz]')
+python -m tests.fuzz --keep                    what that has found out, into the corpus that every test run reads
 """
 
 from __future__ import annotations
@@ -89,8 +89,14 @@ def led_by_coverage(name: str, minutes: float) -> None:
     for index, seed in enumerate([*seeds, *corpus.texts(name)]):
         (folder / f"seed-{index}").write_bytes(seed)
     atheris.Setup(
-        ["fuzz", str(folder), f"-max_total_time={int(60 * minutes)}", "-max_len=4096", f"-timeout={int(HANGS)}",
-         f"-artifact_prefix={folder}-"],
+        [
+            "fuzz",
+            str(folder),
+            f"-max_total_time={int(60 * minutes)}",
+            "-max_len=4096",
+            f"-timeout={int(HANGS)}",
+            f"-artifact_prefix={folder}-",
+        ],
         target,
     )
     atheris.Fuzz()

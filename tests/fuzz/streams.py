@@ -15,6 +15,7 @@ from judge import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, frame
 __all__ = ["Case", "cut", "random_case"]
 
 # Characters at the edges of RFC 3629 §4, and what is none.
+# fmt: off
 _PIECES = [
     b"a", b"z" * 30, "é".encode(), "€".encode(), "😀".encode(), "\ud7ff\ue000".encode(), "\U0010ffff".encode(), b"\x00",
 ]
@@ -22,6 +23,7 @@ _BROKEN = [
     b"\x80", b"\xc0\xaf", b"\xc3", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xe2\x82", b"\xf0\x8f\xbf\xbf", b"\xf0\x9f\x98",
     b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xff",
 ]
+# fmt: on
 _CODES = [0, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1011, 1014, 1015, 1016, 2999, 3000, 4999, 5000, 65535]
 _SIZES = [0, 1, 2, 5, 20, 124, 125, 126, 127, 200]
 

@@ -198,10 +198,12 @@ _OFFERS = [
     b'permessage-deflate; server_no_context_takeover; server_max_window_bits="10", fragment;maxLength=5',
     b"x-webkit-deflate-frame; no_context_takeover; max_window_bits=9, deflate-frame, identity",
 ]
+# fmt: off
 _URLS = [
     b"ws://example.com/a?b=c", b"wss://user:pa%20ss@[::1]:8443/%2f", b"ws://b\xc3\xbccher.example:80", b"//other/x",
     b"../up?x#frag", b"http://proxy:3128", b"socks5://u:p@127.0.0.1", b"wss://[fe80::1%25eth0]/", b"https://h:65536/",
 ]
+# fmt: on
 _UPGRADED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
@@ -230,6 +232,7 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "response": (response, _ANSWERS),
 }
 
+# fmt: off
 _WORDS = [
     b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\0", b": ", b",", b";", b"=", b'"', b"\\", b" ", b"\t", b"%", b"%00", b"%2F",
     b"[", b"]", b"@", b"#", b"?", b"/", b"//", b"..", b"\xff", b"\xc3\xa9", b"0", b"15", b"8", b"-1", b"1e5",
@@ -237,6 +240,7 @@ _WORDS = [
     b"HTTP/1.0", b"HTTP/1.1 ", b"GET ", b"websocket", b"Upgrade", b"permessage-deflate", b"client_max_window_bits",
     b"fragment", b"maxLength", b"ws://", b"http://", b"[::1]", b"\xe3\x80\x82", b"xn--",
 ]
+# fmt: on
 
 
 def mutated(seeds: list[bytes], dice: random.Random) -> bytes:

@@ -198,7 +198,9 @@ async def test_the_page_asks_the_network_for_nothing_else(echo: EchoPage) -> Non
 
 
 async def test_the_picture_of_the_documentation_can_be_made_again(  # W3
-    chromium: Chromium, tmp_path: Path, nothing_leaks: None  # noqa: F811
+    chromium: Chromium,
+    tmp_path: Path,
+    nothing_leaks: None,  # noqa: F811
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(bytes(2000))
     with echoing() as command:

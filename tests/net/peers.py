@@ -104,7 +104,9 @@ class Peer:
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader, writer = await asyncio.open_connection(
-            sock=sock, ssl=context, server_hostname=None if context is None else "127.0.0.1",
+            sock=sock,
+            ssl=context,
+            server_hostname=None if context is None else "127.0.0.1",
             limit=2**16 if receive_buffer is None else 1024,
         )
         peer = cls(reader, writer)

@@ -60,9 +60,7 @@ async def _join(peer: RawPeer, host: str, port: int, opened: bytes) -> None:
 
 
 @asynccontextmanager
-async def _proxy(
-    scheme: str, serve: Callable[[Proxying, RawPeer], Any], **options: Any
-) -> AsyncIterator[Proxying]:
+async def _proxy(scheme: str, serve: Callable[[Proxying, RawPeer], Any], **options: Any) -> AsyncIterator[Proxying]:
     proxy = Proxying(scheme)
     async with raw_server(lambda peer: serve(proxy, peer), **options) as port:
         proxy.port = port

@@ -179,7 +179,9 @@ async def test_who_is_turned_away_and_says_nothing_is_let_go_and_so_are_those_be
 
 async def test_what_still_comes_does_not_reset_the_answer() -> None:
     async with (
-        app(max_connections=1).listen("127.0.0.1", 0) as server, opened(server.port), raw_client(server.port) as peer
+        app(max_connections=1).listen("127.0.0.1", 0) as server,
+        opened(server.port),
+        raw_client(server.port) as peer,
     ):
         peer.send(GET)
         await eventually(lambda: server.stats()["refused"] == 1)

@@ -56,9 +56,11 @@ async def served(app: Any, first: bytes) -> tuple[bytes, bool, list[str]]:
             async with raw_client(server.port) as peer:
                 peer.send(request(path="/fine"))
                 assert (await answer(peer)).body == b"fine"
-    return data, data.endswith(b"fine"), [
-        f"{record.getMessage()} {record.exc_info and record.exc_info[1]}" for record in records
-    ]
+    return (
+        data,
+        data.endswith(b"fine"),
+        [f"{record.getMessage()} {record.exc_info and record.exc_info[1]}" for record in records],
+    )
 
 
 @pytest.mark.parametrize(

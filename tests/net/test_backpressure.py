@@ -221,8 +221,12 @@ async def test_a_refused_message_leaves_the_compressors_window_as_the_peer_knows
     got: list[str] = []
     client = await plain.connect(
         server,
-        lambda b: b.extensions([PerMessageDeflate(context_takeover=True)])
-        .max_message_size(None).on_text(lambda data, conn: got.append(data)).on_binary(lambda data, conn: None),
+        lambda b: (
+            b.extensions([PerMessageDeflate(context_takeover=True)])
+            .max_message_size(None)
+            .on_text(lambda data, conn: got.append(data))
+            .on_binary(lambda data, conn: None)
+        ),
     )
     (connection,) = server.connections
     client.pause_reading()

@@ -51,8 +51,8 @@ async def test_a_message_of_a_type_that_no_callback_takes_is_dropped_and_the_nex
 async def test_on_message_gets_whole_messages_and_on_frame_every_frame_as_on_the_wire(net: Any) -> None:  # F3, S7
     messages: list[object] = []
     frames: list[object] = []
-    route = net.route().on_message(lambda one, conn: messages.append(one)).on_frame(
-        lambda one, conn: frames.append(one)
+    route = (
+        net.route().on_message(lambda one, conn: messages.append(one)).on_frame(lambda one, conn: frames.append(one))
     )
     peer = await net.serve(route)
     peer.write(text("ab", fin=False), ping(b"p"), frame(0, b"cd", mask=KEY), pong(b"q"), close(3000, "bye"))
@@ -60,7 +60,11 @@ async def test_on_message_gets_whole_messages_and_on_frame_every_frame_as_on_the
     assert messages == [TextFrame("abcd")]
     assert frames[0] == TextFrame("ab", fin=False)
     assert [type(one).__name__ for one in frames] == [
-        "TextFrame", "PingFrame", "ContinuationFrame", "PongFrame", "CloseFrame",
+        "TextFrame",
+        "PingFrame",
+        "ContinuationFrame",
+        "PongFrame",
+        "CloseFrame",
     ]
     assert frames[1:2] + frames[3:] == [PingFrame(b"p"), PongFrame(b"q"), CloseFrame(3000, "bye")]
 
@@ -91,10 +95,12 @@ async def test_the_clients_callbacks_are_the_same_as_the_servers(net: Any) -> No
     server = await net.raw_server()
     connection = await net.connect(
         server,
-        lambda b: b.on_accept(lambda conn: got.append("accept"))
-        .on_text(lambda data, conn: got.append(data))
-        .on_ping(lambda data, conn: got.append(data))
-        .on_close(lambda conn, reason: got.append(reason)),
+        lambda b: (
+            b.on_accept(lambda conn: got.append("accept"))
+            .on_text(lambda data, conn: got.append(data))
+            .on_ping(lambda data, conn: got.append(data))
+            .on_close(lambda conn, reason: got.append(reason))
+        ),
     )
     peer = await server.peer()
     peer.write(text("a", None), ping(b"p", None), close(1001, "over", None))
@@ -210,8 +216,8 @@ async def test_every_other_value_is_ignored_so_that_lambdas_work(plain: Any, kin
         got.append(data)
         return VALUES[kind]()
 
-    route = plain.route().on_accept(lambda conn: VALUES[kind]()).on_text(on_text).on_ping(
-        lambda data, conn: VALUES[kind]()
+    route = (
+        plain.route().on_accept(lambda conn: VALUES[kind]()).on_text(on_text).on_ping(lambda data, conn: VALUES[kind]())
     )
     peer = await plain.serve(route.on_close(lambda conn, reason: VALUES[kind]()))
     peer.write(text("a"), ping(), text("b"), close())
@@ -227,7 +233,9 @@ async def test_a_callback_may_return_what_send_ping_and_close_give(net: Any) -> 
         peer.write(pong(one.payload))
 
     answers: dict[str, Callable[[Any], object]] = {
-        "send": lambda conn: conn.send("sent"), "ping": lambda conn: conn.ping(b"p"), "close": lambda conn: conn.close()
+        "send": lambda conn: conn.send("sent"),
+        "ping": lambda conn: conn.ping(b"p"),
+        "close": lambda conn: conn.close(),
     }
     peer = await net.serve(net.route().on_text(lambda data, conn: answers[data](conn)))
     peer.write(text("send"), text("ping"), text("send"), text("close"), text("send"))

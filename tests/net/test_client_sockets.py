@@ -165,9 +165,12 @@ async def test_a_socket_is_given_once() -> None:
 
 def test_a_socket_that_speaks_tls_already_is_refused() -> None:
     ours, theirs = socket.socketpair()
-    with theirs, ours, ssl.create_default_context().wrap_socket(
-        ours, do_handshake_on_connect=False, server_hostname="h"
-    ) as secure, pytest.raises(ValueError, match="speaks TLS already: give the plain socket"):
+    with (
+        theirs,
+        ours,
+        ssl.create_default_context().wrap_socket(ours, do_handshake_on_connect=False, server_hostname="h") as secure,
+        pytest.raises(ValueError, match="speaks TLS already: give the plain socket"),
+    ):
         ws("ws://h/").connect(sock=secure)
 
 

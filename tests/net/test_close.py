@@ -156,11 +156,14 @@ async def test_both_ends_of_the_library_close_each_other_cleanly_from_either_sid
         if side in ("server", "both"):
             connection.close(3001, "server")
         reasons = await client.wait_closed(), await connection.wait_closed()
-        assert reasons == {
-            "client": (CloseReason(3000, "client"), CloseReason(3000, "client")),
-            "server": (CloseReason(3001, "server"), CloseReason(3001, "server")),
-            "both": (CloseReason(3001, "server"), CloseReason(3000, "client")),
-        }[side]
+        assert (
+            reasons
+            == {
+                "client": (CloseReason(3000, "client"), CloseReason(3000, "client")),
+                "server": (CloseReason(3001, "server"), CloseReason(3001, "server")),
+                "both": (CloseReason(3001, "server"), CloseReason(3000, "client")),
+            }[side]
+        )
 
 
 async def test_behind_our_close_data_is_counted_and_discarded_and_pings_are_not_answered(net: Any) -> None:

@@ -196,9 +196,7 @@ async def test_a_wrong_upgrade_is_refused_with_its_facts(fields: dict[str, str],
     def answer(key: str) -> bytes:
         return switching(key, **fields)
 
-    error = await error_of(
-        answer, lambda builder: builder.sub_protocols(["a", "b"]).extensions(["permessage-deflate"])
-    )
+    error = await error_of(answer, lambda builder: builder.sub_protocols(["a", "b"]).extensions(["permessage-deflate"]))
     assert error.status == 101
     assert re.search(said, str(error)), str(error)
     for name, value in fields.items():

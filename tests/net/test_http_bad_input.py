@@ -50,16 +50,20 @@ SMUGGLING = {
     "an empty length": (post(b"Content-Length:\r\n", body=b"abc"), 400),
     "a length beyond all numbers": (post(b"Content-Length: 99999999999999999999999\r\n"), 400),
     "length with chunked": (
-        post(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", body=b"0\r\n\r\n"), 400,
+        post(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", body=b"0\r\n\r\n"),
+        400,
     ),
     "chunked with length": (
-        post(b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", body=b"0\r\n\r\n"), 400,
+        post(b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", body=b"0\r\n\r\n"),
+        400,
     ),
     "chunked in HTTP/1.0": (
-        post(b"Transfer-Encoding: chunked\r\n", first=b"POST / HTTP/1.0\r\n", body=b"0\r\n\r\n"), 400,
+        post(b"Transfer-Encoding: chunked\r\n", first=b"POST / HTTP/1.0\r\n", body=b"0\r\n\r\n"),
+        400,
     ),
     "chunked twice": (
-        post(b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\n", body=b"0\r\n\r\n"), 400,
+        post(b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\n", body=b"0\r\n\r\n"),
+        400,
     ),
     "chunked not last": (post(b"Transfer-Encoding: chunked, gzip\r\n", body=b"0\r\n\r\n"), 400),
     "another coding first": (post(b"Transfer-Encoding: gzip, chunked\r\n", body=b"0\r\n\r\n"), 501),

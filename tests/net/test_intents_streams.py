@@ -107,8 +107,10 @@ async def test_a_server_and_its_clients_live_on_one_loop_from_chained_calls(net:
     order: list[str] = []
     route = net.route().on_text(lambda one, _: order.append(one))
     server = await net.listen(route.on_accept_async(lambda connection: connection.send("Server")))
-    await net.builder(server).on_text(lambda one, _: order.append(one)).connect_async(
-        lambda connection: connection.send("Client")
+    await (
+        net.builder(server)
+        .on_text(lambda one, _: order.append(one))
+        .connect_async(lambda connection: connection.send("Client"))
     )
     await eventually(lambda: len(order) == 2)
     assert sorted(order) == ["Client", "Server"]

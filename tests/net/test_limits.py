@@ -25,7 +25,12 @@ class Case:
     """What one limit makes of a stream."""
 
     def __init__(
-        self, configure: Callable[[Any], Any], stream: bytes, kind: type[Exception], option: str, limit: int,
+        self,
+        configure: Callable[[Any], Any],
+        stream: bytes,
+        kind: type[Exception],
+        option: str,
+        limit: int,
         headers: str = "",
     ) -> None:
         self.configure, self.stream, self.kind = configure, stream, kind
@@ -33,34 +38,46 @@ class Case:
 
 
 CASES = {
-    "a whole message": Case(
-        lambda r: r.max_message_size(100), text("x" * 101), MessageTooBig, "max_message_size", 100
-    ),
+    "a whole message": Case(lambda r: r.max_message_size(100), text("x" * 101), MessageTooBig, "max_message_size", 100),
     "a text message": Case(
         lambda r: r.max_text_message_size(100), text("x" * 101), MessageTooBig, "max_text_message_size", 100
     ),
     "a binary message": Case(
-        lambda r: r.max_binary_message_size(100).max_text_message_size(1000), binary(bytes(101)), MessageTooBig,
-        "max_binary_message_size", 100,
+        lambda r: r.max_binary_message_size(100).max_text_message_size(1000),
+        binary(bytes(101)),
+        MessageTooBig,
+        "max_binary_message_size",
+        100,
     ),
     "a declared length, before its bytes have come": Case(
-        lambda r: r.max_message_size(1000), frame(BINARY, b"", mask=KEY, declared=2**40, length_form=64),
-        MessageTooBig, "max_message_size", 1000,
+        lambda r: r.max_message_size(1000),
+        frame(BINARY, b"", mask=KEY, declared=2**40, length_form=64),
+        MessageTooBig,
+        "max_message_size",
+        1000,
     ),
     "the sum of fragments": Case(
-        lambda r: r.max_message_size(100), text("x" * 60, fin=False) + frame(CONT, b"x" * 60, mask=KEY, fin=False),
-        MessageTooBig, "max_message_size", 100,
+        lambda r: r.max_message_size(100),
+        text("x" * 60, fin=False) + frame(CONT, b"x" * 60, mask=KEY, fin=False),
+        MessageTooBig,
+        "max_message_size",
+        100,
     ),
-    "a frame": Case(
-        lambda r: r.max_frame_size(100), binary(bytes(101)), FrameTooBig, "max_frame_size", 100
-    ),
+    "a frame": Case(lambda r: r.max_frame_size(100), binary(bytes(101)), FrameTooBig, "max_frame_size", 100),
     "what comes out of inflating": Case(
-        lambda r: r.max_message_size(10_000), frame(TEXT, deflated(b"x" * 10_001), mask=KEY, rsv=4),
-        MessageTooBig, "max_message_size", 10_000, DEFLATE,
+        lambda r: r.max_message_size(10_000),
+        frame(TEXT, deflated(b"x" * 10_001), mask=KEY, rsv=4),
+        MessageTooBig,
+        "max_message_size",
+        10_000,
+        DEFLATE,
     ),
     "the default": Case(
-        lambda r: r, frame(BINARY, b"", mask=KEY, declared=1024 * 1024 + 1, length_form=64), MessageTooBig,
-        "max_message_size", 1024 * 1024,
+        lambda r: r,
+        frame(BINARY, b"", mask=KEY, declared=1024 * 1024 + 1, length_form=64),
+        MessageTooBig,
+        "max_message_size",
+        1024 * 1024,
     ),
 }
 
@@ -93,17 +110,18 @@ async def test_what_just_fits_is_delivered(net: Any) -> None:
     route = net.route().max_message_size(100).max_frame_size(60).on_message(lambda one, conn: got.append(len(one)))
     peer = await net.serve(route, headers=DEFLATE)
     peer.write(
-        text("x" * 60), text("x" * 50, fin=False), frame(CONT, b"x" * 50, mask=KEY),
-        frame(TEXT, deflated(b"x" * 100), mask=KEY, rsv=4), binary(),
+        text("x" * 60),
+        text("x" * 50, fin=False),
+        frame(CONT, b"x" * 50, mask=KEY),
+        frame(TEXT, deflated(b"x" * 100), mask=KEY, rsv=4),
+        binary(),
     )
     await eventually(lambda: got == [60, 100, 100, 0])
 
 
 async def test_too_many_fragments_end_with_1009_and_name_their_limit(plain: Any) -> None:  # F9
     told: list[Any] = []
-    peer = await plain.serve(
-        plain.route().max_fragments(3).discard().on_error(lambda conn, error: told.append(error))
-    )
+    peer = await plain.serve(plain.route().max_fragments(3).discard().on_error(lambda conn, error: told.append(error)))
     peer.write(text("a", fin=False), *[frame(CONT, b"b", mask=KEY, fin=False)] * 3)
     assert (await peer.closed()).code == 1009
     await eventually(lambda: told)

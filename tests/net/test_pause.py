@@ -181,9 +181,9 @@ async def test_in_one_turn_a_bounded_number_of_fragments_is_shown_to_on_frame(pl
 
 
 async def test_a_message_that_inflates_hugely_is_one_turns_work_and_others_go_on(plain: Any) -> None:
-    server = await plain.listen(plain.route().max_message_size(None).max_queue(None).on_binary(
-        lambda data, conn: conn.send(str(len(data)))
-    ))
+    server = await plain.listen(
+        plain.route().max_message_size(None).max_queue(None).on_binary(lambda data, conn: conn.send(str(len(data))))
+    )
     client = await plain.connect(
         server, lambda b: b.extensions(["permessage-deflate"]).on_text(lambda data, conn: got.append(data))
     )

@@ -297,9 +297,7 @@ SMALL: dict[str, Any] = {
     "max_message_rate": 10, "max_byte_rate": 1000, "rate_burst": 1, "over_rate": "pause", "slow_consumer": "latest",
     "max_pending_pings": 10, "close_timeout": 0.1, "open_timeout": 0.1, "max_header_size": 60, "max_header_count": 2,
 }  # fmt: skip
-EFFECTS: dict[str, Callable[[Any, WebSocketPolicy], Awaitable[bool]]] = {
-    name: globals()[name] for name in SMALL
-}
+EFFECTS: dict[str, Callable[[Any, WebSocketPolicy], Awaitable[bool]]] = {name: globals()[name] for name in SMALL}
 
 
 def test_every_field_is_here() -> None:

@@ -254,7 +254,9 @@ async def test_a_proxy_that_ends_the_connection_is_told_and_worth_another_try() 
     for scheme, serve in (("http", leave), ("socks4a", leave), ("socks5h", leave), ("socks5h", leave_later)):
         async with raw_server(serve) as port:
             with pytest.raises(ProxyError, match="it ended the connection before it answered") as raised:
-                await soon(http_client().websocket("ws://server.example/").proxy(f"{scheme}://127.0.0.1:{port}").connect())
+                await soon(
+                    http_client().websocket("ws://server.example/").proxy(f"{scheme}://127.0.0.1:{port}").connect()
+                )
         assert raised.value.status == 0
         assert is_worth_retrying(raised.value), scheme
 

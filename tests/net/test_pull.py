@@ -40,7 +40,9 @@ async def test_a_handler_loops_over_what_comes_and_closes_on_bye(net: Any) -> No
     connection.send("hello")
     connection.send("Bye")
     assert [frame async for frame in connection.incoming] == [
-        TextFrame("YOU SAID: hello"), TextFrame("YOU SAID: Bye"), CloseFrame(1000, "Client said BYE"),
+        TextFrame("YOU SAID: hello"),
+        TextFrame("YOU SAID: Bye"),
+        CloseFrame(1000, "Client said BYE"),
     ]
     assert connection.close_reason == (1000, "Client said BYE")
 
@@ -263,8 +265,10 @@ async def test_from_another_thread_a_message_is_received_through_threadsafe(plai
         for what in ("a", "b", b"c", "d"):
             one.send(what)
         return [
-            one.receive().result(LIMIT), one.receive_text().result(LIMIT),
-            one.receive_data().result(LIMIT), one.receive_frame().result(LIMIT),
+            one.receive().result(LIMIT),
+            one.receive_text().result(LIMIT),
+            one.receive_data().result(LIMIT),
+            one.receive_frame().result(LIMIT),
         ]
 
     assert await asyncio.to_thread(other) == ["a", "b", b"c", TextFrame("d")]
@@ -309,12 +313,14 @@ async def test_a_handle_of_another_thread_that_was_cancelled_in_time_has_taken_n
 
 @pytest.mark.parametrize("only", ["on_accept", "on_accept_async", "nothing", "discard"])
 async def test_a_route_without_a_message_callback_discards_and_receive_says_so(plain: Any, only: str) -> None:
-    server = await plain.listen({
-        "on_accept": lambda route: route.on_accept(lambda connection: None),
-        "on_accept_async": lambda route: route.on_accept_async(lambda connection: None),
-        "nothing": lambda route: route,
-        "discard": lambda route: route.discard(),
-    }[only](plain.route().max_queue(2)))
+    server = await plain.listen(
+        {
+            "on_accept": lambda route: route.on_accept(lambda connection: None),
+            "on_accept_async": lambda route: route.on_accept_async(lambda connection: None),
+            "nothing": lambda route: route,
+            "discard": lambda route: route.discard(),
+        }[only](plain.route().max_queue(2))
+    )
     peer = await plain.peer(server)
     peer.write(*[text("x")] * 100, ping(b"p"))
     assert await peer.frame() == Seen(10, b"p")

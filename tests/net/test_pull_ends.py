@@ -133,8 +133,13 @@ async def test_receive_behind_the_end_says_the_same_as_often_as_it_is_asked(net:
     connection = await net.connect(server)
     await soon(connection.wait_closed())
     assert await connection.receive_text() == "last"
-    for ask in (connection.receive, connection.receive_text, connection.receive_data, connection.receive_frame,
-                connection.receive_stream().__anext__):
+    for ask in (
+        connection.receive,
+        connection.receive_text,
+        connection.receive_data,
+        connection.receive_frame,
+        connection.receive_stream().__anext__,
+    ):
         for _ in range(2):
             with pytest.raises(ConnectionClosedOK, match="the connection is closed: received 1000"):
                 await ask()

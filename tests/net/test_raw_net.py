@@ -48,8 +48,12 @@ async def test_a_raw_client_sends_fragments_and_reads_the_pong_and_the_close(net
     route = net.route().on_text(lambda said, connection: got.append(said) or connection.send(said * 2))
     server = await net.listen(route)
     connection = await net.connect(server, lambda builder: builder.raw())
-    for frame in (TextFrame("a", fin=False), PingFrame(b"between"), ContinuationFrame(b"b", fin=False),
-                  ContinuationFrame(b"c")):
+    for frame in (
+        TextFrame("a", fin=False),
+        PingFrame(b"between"),
+        ContinuationFrame(b"b", fin=False),
+        ContinuationFrame(b"c"),
+    ):
         connection.send_frame(frame)
     async with asyncio.timeout(5):
         assert await connection.receive_frame() == PongFrame(b"between")

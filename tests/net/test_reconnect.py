@@ -58,8 +58,6 @@ class Moody:
         return ws(url_of(self.server)).discard().reconnect(**AT_ONCE, **options)
 
 
-
-
 # --- until it is open
 
 

@@ -107,9 +107,7 @@ async def test_after_close_from_on_frame_or_on_ping_neither_is_called_again_for_
 
 
 @pytest.mark.parametrize("end", ["terminate", "drop"])
-async def test_after_terminate_and_drop_nothing_more_of_the_batch_is_delivered(
-    net: Any, style: Any, end: str
-) -> None:
+async def test_after_terminate_and_drop_nothing_more_of_the_batch_is_delivered(net: Any, style: Any, end: str) -> None:
     got: list[str] = []
     reasons: list[CloseReason] = []
 
@@ -211,10 +209,18 @@ async def test_ping_from_a_callback_is_matched_by_the_pong_in_the_next_batch(net
 
 async def test_a_callback_may_close_twice_pause_and_terminate_in_any_order(net: Any) -> None:
     calls: list[Callable[[Any], object]] = [
-        lambda conn: conn.pause_reading(), lambda conn: conn.close(), lambda conn: conn.resume_reading(),
-        lambda conn: conn.close(1001), lambda conn: conn.drop(), lambda conn: conn.terminate(),
-        lambda conn: conn.flush(), lambda conn: conn.wait_closed(), lambda conn: conn.terminate(),
-        lambda conn: conn.close(), lambda conn: conn.pause_reading(), lambda conn: conn.resume_reading(),
+        lambda conn: conn.pause_reading(),
+        lambda conn: conn.close(),
+        lambda conn: conn.resume_reading(),
+        lambda conn: conn.close(1001),
+        lambda conn: conn.drop(),
+        lambda conn: conn.terminate(),
+        lambda conn: conn.flush(),
+        lambda conn: conn.wait_closed(),
+        lambda conn: conn.terminate(),
+        lambda conn: conn.close(),
+        lambda conn: conn.pause_reading(),
+        lambda conn: conn.resume_reading(),
     ]
     for rotation in range(len(calls)):
         ended: list[CloseReason] = []

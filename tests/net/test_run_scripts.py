@@ -21,8 +21,6 @@ def start() -> Iterator[Start]:
         yield start
 
 
-
-
 def test_run_returns_the_result_when_all_is_closed(start: Start) -> None:
     script = start("""
         def main():

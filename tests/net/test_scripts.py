@@ -25,8 +25,6 @@ def start() -> Iterator[Start]:
         yield start
 
 
-
-
 # --- behind the last line
 
 

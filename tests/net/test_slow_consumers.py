@@ -63,14 +63,16 @@ async def test_a_market_feed_sends_the_latest_of_each_key(net: Any) -> None:
 async def test_a_window_that_is_kept_between_messages_survives_what_is_dropped(plain: Any) -> None:
     deflate = PerMessageDeflate(context_takeover=True)
     route = (
-        plain.route().slow_consumer("drop_oldest").write_high_water(64 * KIB).write_low_water(0)
-        .extensions([deflate]).discard()
+        plain.route()
+        .slow_consumer("drop_oldest")
+        .write_high_water(64 * KIB)
+        .write_low_water(0)
+        .extensions([deflate])
+        .discard()
     )
     server = await plain.listen(route, send_buffer=8 * KIB)
     got: list[str] = []
-    client = await plain.connect(
-        server, lambda b: b.extensions([deflate]).on_text(lambda data, conn: got.append(data))
-    )
+    client = await plain.connect(server, lambda b: b.extensions([deflate]).on_text(lambda data, conn: got.append(data)))
     (connection,) = server.connections
     client.pause_reading()
     for number in range(20_000):

@@ -22,13 +22,21 @@ async def opened(net: Any, route: Any) -> tuple[Any, Any]:
 
 
 CALLS = {
-    "send": lambda conn: conn.send("a"), "send bytes": lambda conn: conn.send(b"a"),
-    "send_text": lambda conn: conn.send_text("a"), "send_data": lambda conn: conn.send_data(b"a"),
-    "send_frame": lambda conn: conn.send_frame(TextFrame("a")), "ping": lambda conn: conn.ping(),
-    "pong": lambda conn: conn.pong(), "flush": lambda conn: conn.flush(), "close": lambda conn: conn.close(),
-    "terminate": lambda conn: conn.terminate(), "drop": lambda conn: conn.drop(),
-    "pause_reading": lambda conn: conn.pause_reading(), "resume_reading": lambda conn: conn.resume_reading(),
-    "wait_closed": lambda conn: conn.wait_closed(), "Server.close": lambda conn: conn.server.close(),
+    "send": lambda conn: conn.send("a"),
+    "send bytes": lambda conn: conn.send(b"a"),
+    "send_text": lambda conn: conn.send_text("a"),
+    "send_data": lambda conn: conn.send_data(b"a"),
+    "send_frame": lambda conn: conn.send_frame(TextFrame("a")),
+    "ping": lambda conn: conn.ping(),
+    "pong": lambda conn: conn.pong(),
+    "flush": lambda conn: conn.flush(),
+    "close": lambda conn: conn.close(),
+    "terminate": lambda conn: conn.terminate(),
+    "drop": lambda conn: conn.drop(),
+    "pause_reading": lambda conn: conn.pause_reading(),
+    "resume_reading": lambda conn: conn.resume_reading(),
+    "wait_closed": lambda conn: conn.wait_closed(),
+    "Server.close": lambda conn: conn.server.close(),
     "Server.drain": lambda conn: conn.server.drain(),
 }
 

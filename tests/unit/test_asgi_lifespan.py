@@ -51,6 +51,7 @@ async def test_an_application_without_lifespan_is_fine() -> None:
 
 async def test_a_startup_that_fails_says_why() -> None:
     for message in ({"message": "no database"}, {}):
+
         async def app(scope: Any, receive: Any, send: Any, message: Any = message) -> None:
             await receive()
             await send({"type": "lifespan.startup.failed", **message})

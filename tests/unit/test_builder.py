@@ -111,7 +111,12 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("an Origin", lambda: client().origin("x\n"), ValueError, "must not contain CR, LF"),
     ("a client's context", lambda: client().ssl(5), TypeError, "ssl=5 must be an ssl.SSLContext"),  # type: ignore[arg-type]
     ("TLS for ws", lambda: client().ssl(ssl.create_default_context()), ValueError, "ssl(): ws://localhost/ is not wss"),
-    ("a host with its port", lambda: ws("h:80"), ValueError, "'h:80' is no host name; a URL begins with ws:// or wss://"),
+    (
+        "a host with its port",
+        lambda: ws("h:80"),
+        ValueError,
+        "'h:80' is no host name; a URL begins with ws:// or wss://",
+    ),
     ("a host and a port in one", lambda: route().listen("h:80"), ValueError, "host='h:80' must be a host alone"),
     ("a client's TLS", lambda: route().secure(ssl.create_default_context()), ValueError, "is a context for clients"),
     ("a part of a byte", lambda: route().max_message_size(1.5), TypeError, "max_message_size=1.5 must be an int"),  # type: ignore[arg-type]

@@ -381,8 +381,12 @@ def test_messages_of_one_read_have_a_task_and_a_context_each_and_nothing_between
             variable.set("a plain callback's")
 
         def read() -> None:
-            peer.feed(*(peer.frame(PING, one.encode()[1:]) if one[0] == "!" else peer.frame(TEXT, one.encode())
-                        for one in come))
+            peer.feed(
+                *(
+                    peer.frame(PING, one.encode()[1:]) if one[0] == "!" else peer.frame(TEXT, one.encode())
+                    for one in come
+                )
+            )
             seen.append((asyncio.current_task(), variable.get()))
             variable.set("unset")
 

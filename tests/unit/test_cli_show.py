@@ -105,9 +105,7 @@ def test_a_urls_password_is_hidden_wherever_it_stands() -> None:
     assert arguments.without_secrets("ws://host/path: refused") == "ws://host/path: refused"
 
 
-def test_the_history_is_kept_where_the_system_says_or_nowhere(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_the_history_is_kept_where_the_system_says_or_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     assert history.history_file() == tmp_path / ".local" / "state" / "firefly-ws" / "history"

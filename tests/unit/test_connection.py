@@ -419,9 +419,7 @@ async def test_what_had_arrived_before_the_transport_was_lost_is_still_handed_ov
         ({"max_frame_size": 5}, BINARY, "max_frame_size"),
     ],
 )
-async def test_a_limit_says_which_it_is_to_us_and_to_the_peer(
-    limits: dict[str, int], opcode: int, option: str
-) -> None:
+async def test_a_limit_says_which_it_is_to_us_and_to_the_peer(limits: dict[str, int], opcode: int, option: str) -> None:
     errors: list[Any] = []
     peer = Peer(limits=limits, error=lambda connection, error: errors.append(error))
     peer.send(opcode, b"123456")

@@ -28,9 +28,7 @@ from firefly_ws import (
 from firefly_ws.session import Incoming, Outgoing
 from firefly_ws.threads import ThreadSafeConnection, ThreadSafeServer
 
-CALLBACKS = (
-    "on_accept on_accept_async on_open on_message on_text on_binary on_frame on_ping on_pong on_close on_error"
-)
+CALLBACKS = "on_accept on_accept_async on_open on_message on_text on_binary on_frame on_ping on_pong on_close on_error"
 OPTIONS = f"{CALLBACKS} handler discard service raw extensions sub_protocols policy converter"
 LIMITS: dict[str, Any] = {
     "max_message_size": 1048576, "max_text_message_size": None, "max_binary_message_size": None,
@@ -75,9 +73,7 @@ NAMES: dict[type, str] = {
 SETTABLE = "ping_interval ping_timeout read_timeout write_timeout max_frame_size max_message_size"
 
 
-@for_each(
-    ("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names.split()]
-)
+@for_each(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names.split()])
 def test_a_name_of_the_contract_exists(kind: type, name: str) -> None:
     assert hasattr(kind, name)
 

@@ -221,6 +221,7 @@ def test_the_limit_is_the_sum_over_fragments() -> None:
 
 def test_a_block_with_bfinal_ends_a_message_or_goes_on_in_it() -> None:
     """RFC 7692 §7.2.3.4: a peer may flush with BFINAL set, and pads with an empty byte."""
+
     def final(payload: bytes) -> bytes:
         one = zlib.compressobj(6, zlib.DEFLATED, -15)
         return one.compress(payload) + one.flush(zlib.Z_FINISH)

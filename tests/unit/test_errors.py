@@ -84,9 +84,7 @@ def test_a_proxy_error_has_the_answer() -> None:
 def test_connection_closed_has_all_three_reasons(kind: type[ConnectionClosed]) -> None:
     error = kind(CloseReason(1001, "bye"), CloseReason(1000), None, "send")
     assert (error.reason, error.sent, error.received, error.code) == ((1001, "bye"), (1000, ""), None, 1001)
-    assert str(error) == (
-        "send: the connection is closed: sent 1000 (NORMAL), received 1006 (no Close frame): bye"
-    )
+    assert str(error) == ("send: the connection is closed: sent 1000 (NORMAL), received 1006 (no Close frame): bye")
     assert str(kind(CloseReason(1006, "lost"))) == "received 1006 (no Close frame): lost"
     assert str(kind(CloseReason(1001, "bye"), None, CloseReason(1001, "bye"))) == "received 1001 (GOING_AWAY): bye"
 

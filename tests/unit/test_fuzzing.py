@@ -23,7 +23,7 @@ STAGES = {"the stages": WAYS["the stages"]}
 FAULTS = {
     "surrogates are characters": ("((0xED, 0xED), [(0x80, 0x9F)", "((0xED, 0xED), [(0x80, 0xBF)"),
     "overlong forms are characters": ("((0xE0, 0xE0), [(0xA0, 0xBF)", "((0xE0, 0xE0), [(0x80, 0xBF)"),
-    "text may end within a character": ("        utf8.end()\n        return (\"close\"", "        return (\"close\""),
+    "text may end within a character": ('        utf8.end()\n        return ("close"', '        return ("close"'),
     "a message may be one byte too large": ("if limit is not None and size > limit", "if limit and size > limit + 1"),
     "a frame at its limit is too large": ("length > self.frame_limit", "length >= self.frame_limit"),
     "a fragment more": ("self.fragments > self.fragment_limit", "self.fragments > self.fragment_limit + 1"),
@@ -182,4 +182,6 @@ def test_what_coverage_has_led_to_is_kept_and_still_raises_what_is_documented(na
 def test_an_input_is_kept_for_a_way_that_no_other_goes() -> None:
     target, _ = TARGETS["url"]
     known = [b"ws://example.com/"]
-    assert chosen(target, known, [b"ws://example.org/a", b"wss://[::1/", b"wss://[::2/", b"x" * 1000]) == [b"wss://[::1/"]
+    assert chosen(target, known, [b"ws://example.org/a", b"wss://[::1/", b"wss://[::2/", b"x" * 1000]) == [
+        b"wss://[::1/"
+    ]

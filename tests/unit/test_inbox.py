@@ -489,7 +489,8 @@ def test_arrivals_and_cancelled_receives_in_any_order_lose_and_reorder_nothing(
         if reader is not None:
             await asyncio.wait({reader})
             assert reader.cancelled() or reader.exception() is None
-        assert [one.text if isinstance(one, TextFrame) else one.data if isinstance(one, BinaryFrame) else one
-                for one in got] == came
+        assert [
+            one.text if isinstance(one, TextFrame) else one.data if isinstance(one, BinaryFrame) else one for one in got
+        ] == came
 
     asyncio.run(main())

@@ -44,7 +44,6 @@ def as_frame(message: str | bytes | Frame) -> Frame:
     return TextFrame(message) if isinstance(message, str) else BinaryFrame(message)
 
 
-
 @pytest.mark.usefixtures("without_msgspec")
 @pytest.mark.parametrize(
     ("value", "kind"),
@@ -111,5 +110,3 @@ def test_the_library_loads_msgspec_when_it_is_first_needed() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == "False\n"
-
-

@@ -76,8 +76,9 @@ def test_every_beginning_of_two_bytes_is_judged_by_what_unicode_has() -> None:
 def test_random_text_is_judged_as_python_decodes_it(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(200):
-        data = "".join(chr(chance.choice([65, 0xE9, 0x7FF, 0x20AC, 0xFFFF, 0x1F600, 0x10FFFF]))
-                       for _ in range(chance.randrange(8))).encode()
+        data = "".join(
+            chr(chance.choice([65, 0xE9, 0x7FF, 0x20AC, 0xFFFF, 0x1F600, 0x10FFFF])) for _ in range(chance.randrange(8))
+        ).encode()
         if data and chance.random() < 0.5:
             at = chance.randrange(len(data))
             data = data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :]

@@ -35,5 +35,3 @@ def test_each_setting_of_an_open_connection_is_in_the_reference_with_its_unit_an
             assert f"`{error.__name__}`" in page, name
             with pytest.raises(error, match=f"{name}={bad!r} must be "):
                 one.fset(Settable(), bad)
-
-

@@ -52,9 +52,7 @@ def test_an_inflated_byte_that_grows_is_not_the_interpreters_own() -> None:
     one = zlib.compressobj(0, zlib.DEFLATED, -15)
     parts = [one.compress(letter) + one.flush(zlib.Z_SYNC_FLUSH) for letter in (b"a", b"b", b"c")]
     parts[-1] = parts[-1][:-4]
-    stream = (
-        masked(BINARY, parts[0], rsv=4, fin=False) + masked(CONT, parts[1], fin=False) + masked(CONT, parts[2])
-    )
+    stream = masked(BINARY, parts[0], rsv=4, fin=False) + masked(CONT, parts[1], fin=False) + masked(CONT, parts[2])
     assert server(stream, deflate=Deflate()) == [("binary", b"abc")]
     assert (bytes([97]), bytes([98]), bytes([99])) == (b"a", b"b", b"c")
     assert (b"a"[0], b"b"[0], b"c"[0]) == (97, 98, 99)

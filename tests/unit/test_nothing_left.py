@@ -17,7 +17,7 @@ NET = ROOT / "tests" / "net"
 #: What they do happens in processes of their own, or without any connection.
 ELSEWHERE = {"test_plain_scripts.py", "test_blocking.py"}
 
-PLANTED = '''
+PLANTED = """
 import asyncio, os, socket, threading
 import conftest, support
 from firefly_ws import http_client, http_server
@@ -53,7 +53,7 @@ async def test_an_error_that_nobody_has_heard({net}):
 
 async def test_nothing({net}):
     await asyncio.sleep(0)
-'''
+"""
 
 
 def test_every_test_over_sockets_is_asked_what_it_leaves() -> None:

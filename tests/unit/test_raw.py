@@ -42,12 +42,20 @@ async def frames(peer: Peer, count: int) -> list[Frame]:
 async def test_every_frame_is_shown_as_it_came_and_nothing_is_answered(is_client: bool) -> None:  # C5, S7
     peer = raw(is_client=is_client)
     peer.feed(
-        peer.frame(TEXT, b"a", fin=False), peer.frame(PING, b"p"), peer.frame(CONT, b"\xff"), peer.frame(PONG, b"q"),
-        peer.frame(BINARY, b"whole"), peer.frame(CLOSE, BYE),
+        peer.frame(TEXT, b"a", fin=False),
+        peer.frame(PING, b"p"),
+        peer.frame(CONT, b"\xff"),
+        peer.frame(PONG, b"q"),
+        peer.frame(BINARY, b"whole"),
+        peer.frame(CLOSE, BYE),
     )
     assert await frames(peer, 6) == [
-        TextFrame("a", fin=False), PingFrame(b"p"), ContinuationFrame(b"\xff"), PongFrame(b"q"),
-        BinaryFrame(b"whole"), CloseFrame(1000, "bye"),
+        TextFrame("a", fin=False),
+        PingFrame(b"p"),
+        ContinuationFrame(b"\xff"),
+        PongFrame(b"q"),
+        BinaryFrame(b"whole"),
+        CloseFrame(1000, "bye"),
     ]
     assert peer.got == []
     assert peer.connection.is_open
@@ -55,10 +63,15 @@ async def test_every_frame_is_shown_as_it_came_and_nothing_is_answered(is_client
 
 async def test_frames_are_the_same_however_the_bytes_were_cut() -> None:
     one = raw()
-    data = b"".join([
-        one.frame(TEXT, b"x" * 200, fin=False), one.frame(PING, b"ping"), one.frame(CONT, b"y" * 7_000),
-        one.frame(BINARY), one.frame(CLOSE, BYE),
-    ])
+    data = b"".join(
+        [
+            one.frame(TEXT, b"x" * 200, fin=False),
+            one.frame(PING, b"ping"),
+            one.frame(CONT, b"y" * 7_000),
+            one.frame(BINARY),
+            one.frame(CLOSE, BYE),
+        ]
+    )
     expected = None
     for pieces in cuts(data):
         peer = raw()
@@ -123,9 +136,14 @@ async def test_a_pong_is_shown_and_ends_the_wait_of_our_ping() -> None:
 # ---- rules that hold all the same ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("data", "what"), [
-    ((3, b""), "opcode 3"), ((CONT, b""), "no message has begun"), ((PING, bytes(126)), "126 bytes"),
-])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ((3, b""), "opcode 3"),
+        ((CONT, b""), "no message has begun"),
+        ((PING, bytes(126)), "126 bytes"),
+    ],
+)
 async def test_a_broken_rule_of_framing_fails_a_raw_session(data: tuple[int, bytes], what: str) -> None:
     peer = raw()
     peer.send(*data)
@@ -139,8 +157,10 @@ async def test_reserved_bits_are_refused_as_no_extension_is_agreed_on() -> None:
     assert peer.got[0][:2] == ("close", 1002)
 
 
-@pytest.mark.parametrize("limits", [{"max_frame_size": 10}, {"max_message_size": 10}, {
-    "max_text_message_size": 10, "max_binary_message_size": 9}])
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_frame_size": 10}, {"max_message_size": 10}, {"max_text_message_size": 10, "max_binary_message_size": 9}],
+)
 async def test_a_frame_is_bounded_by_its_limit_or_by_that_of_a_message(limits: dict[str, Any]) -> None:
     peer = raw(limits=limits)
     peer.send(TEXT, bytes(10), fin=False)
@@ -170,8 +190,12 @@ async def test_reading_pauses_when_nobody_takes_the_frames() -> None:
 async def test_frames_leave_as_they_are(is_client: bool) -> None:  # C5, S7
     peer = raw(is_client=is_client)
     sent = [
-        TextFrame("a", fin=False), PingFrame(b"p"), ContinuationFrame(b"b", fin=False), PongFrame(b"q"),
-        ContinuationFrame(b"c"), BinaryFrame(b"d"),
+        TextFrame("a", fin=False),
+        PingFrame(b"p"),
+        ContinuationFrame(b"b", fin=False),
+        PongFrame(b"q"),
+        ContinuationFrame(b"c"),
+        BinaryFrame(b"d"),
     ]
     for frame in sent:
         await peer.connection.send_frame(frame)

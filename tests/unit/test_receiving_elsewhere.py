@@ -41,8 +41,11 @@ def test_another_loop_is_told_so_in_words_of_ours() -> None:
 
         peer = mine.run(begin())
         with asyncio.Runner() as other:
-            for read in (peer.connection.receive, peer.connection.incoming.receive,
-                         peer.connection.receive_stream().__anext__):
+            for read in (
+                peer.connection.receive,
+                peer.connection.incoming.receive,
+                peer.connection.receive_stream().__anext__,
+            ):
                 with pytest.raises(RuntimeError, match=r"the loop that it was made on.*connection\.threadsafe"):
                     other.run(read())
 

@@ -139,8 +139,10 @@ def test_a_redirect_names_the_place_and_keeps_what_is_encoded() -> None:
 
 
 def test_cookies_are_lines_of_their_own() -> None:
-    response = Response().cookie("a", "b").cookie(
-        "c", "", max_age=0, path=None, domain="x.example", secure=True, http_only=False, same_site="Strict"
+    response = (
+        Response()
+        .cookie("a", "b")
+        .cookie("c", "", max_age=0, path=None, domain="x.example", secure=True, http_only=False, same_site="Strict")
     )
     head, _ = lines(response)
     assert [line for line in head if line.startswith("Set-Cookie")] == [

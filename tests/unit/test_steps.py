@@ -223,9 +223,7 @@ def test_the_same_task_serves_callbacks_that_leave_no_trace(run: Callable[[Main]
 
 
 @pytest.mark.parametrize("trace", ["name", "callback", "variable", "cancelling", "cancelled and not"])
-def test_what_a_callback_leaves_in_its_task_the_next_one_does_not_find(
-    run: Callable[[Main], None], trace: str
-) -> None:
+def test_what_a_callback_leaves_in_its_task_the_next_one_does_not_find(run: Callable[[Main], None], trace: str) -> None:
     async def main() -> None:
         found: list[object] = []
 
@@ -386,6 +384,7 @@ def test_several_may_begin_to_wait_for_the_same_future_in_one_turn(run: Callable
         first, second = Served(callback), Served(callback)
         first.call()
         second.call()
+
         async def waiting() -> None:
             log.append(await shared)
 

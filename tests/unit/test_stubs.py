@@ -64,7 +64,8 @@ def members(kind: type) -> set[str]:
     return {
         name
         for name in vars(kind)
-        if name not in EVERYWHERE and not (name.startswith("__") and name.endswith("_cython__"))
+        if name not in EVERYWHERE
+        and not (name.startswith("__") and name.endswith("_cython__"))
         and (not name.startswith("_") or name.startswith("__"))
     }
 
