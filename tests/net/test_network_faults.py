@@ -303,7 +303,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("style", ["callbacks", "pull"])
-@pytest.mark.parametrize("kind", ["plain", "tls"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("tls", marks=pytest.mark.slow)])
 async def test_an_end_of_the_network_in_any_state_ends_as_the_contract_says(
     kind: str, style: str, contexts: Any
 ) -> None:

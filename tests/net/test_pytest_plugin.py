@@ -162,6 +162,7 @@ def test_a_test_on_another_loop_than_its_fixture_is_told_so(tmp_path: Path) -> N
     assert "1 passed" in said, said
 
 
+@pytest.mark.slow
 def test_pytest_finds_the_plugin_where_the_package_is_installed(tmp_path: Path) -> None:
     """What an installer writes, beside the checkout: its metadata, with the entry point."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -143,6 +143,7 @@ def test_sys_exit_in_a_run_closes_everything(start: Start) -> None:
     assert script.end() == (3, ["closing"], "")
 
 
+@pytest.mark.slow
 def test_sys_exit_in_any_callback_of_a_connection_ends_the_run(start: Start) -> None:
     # uvloop took it for an error of the transport, and who awaited connect_async waited for ever.
     script = start("""
