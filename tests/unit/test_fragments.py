@@ -90,7 +90,7 @@ async def test_a_large_piece_is_cut() -> None:
     await send_stream(peer.connection, ["€" * 100_000])
     await turns()
     assert peer.got == [("binary", bytes(300_000)), ("text", "€" * 100_000)]
-    assert heads(peer) == [0x02, 0x80, 0x01, 0x80]
+    assert heads(peer) == [0x02, 0x00, 0x80, 0x01, 0x00, 0x80]
 
 
 @pytest.mark.parametrize(
