@@ -128,6 +128,7 @@ def test_the_fixtures_work_with_anyio_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["anyio.pytest_plugin", "pytest_asyncio.plugin"])
+@pytest.mark.slow
 def test_a_test_of_anyios_has_them_beside_pytest_asyncio_whichever_was_loaded_first(tmp_path: Path, first: str) -> None:
     other = {"anyio.pytest_plugin": "pytest_asyncio.plugin", "pytest_asyncio.plugin": "anyio.pytest_plugin"}[first]
     code = TESTS.split("async def test_both")[0].replace("MARK", "@pytest.mark.anyio").rpartition("@")[0]
@@ -149,6 +150,7 @@ def test_without_asyncio_they_say_what_they_need() -> None:
             fixture()
 
 
+@pytest.mark.slow
 def test_a_test_on_another_loop_than_its_fixture_is_told_so(tmp_path: Path) -> None:
     code = TESTS.replace("MARK", "").split("async def")[0] + (
         "@pytest.mark.asyncio(loop_scope='module')\n"

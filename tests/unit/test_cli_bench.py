@@ -123,6 +123,7 @@ def test_the_report_says_when_the_bench_was_the_bottleneck_and_what_went_wrong()
     assert as_json(URL, plan, nothing)["messages_per_second"] == 0
 
 
+@pytest.mark.slow
 def test_a_chart_is_drawn_of_few_messages_and_of_many(tmp_path: Path) -> None:
     name = str(tmp_path / "chart.png")
     for found in (measured(5), measured(*range(1, 300_000, 70))):

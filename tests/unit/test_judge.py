@@ -28,6 +28,7 @@ def test_the_judge_agrees_with_the_corpus(name: str) -> None:
 
 
 @for_each("name", [name for name, case in CORPUS.items() if len(case.data) < 120])
+@pytest.mark.slow
 def test_a_shorter_stream_gives_the_beginning_of_the_same_events(name: str) -> None:
     case = CORPUS[name]
     before: list[Event] = []
