@@ -391,6 +391,8 @@ class Life(RuleBasedStateMachine):
                 self.all_arrives()
         if not self.transport.lost:
             self.now(self.connection.terminate)
+        # Behind the end a pause holds messages back for close_timeout, by the loop's clock, which no step turns.
+        self.now(self.connection.resume_reading)
         self.go_round(3)
         for _ in range(100):
             if not self.gates:

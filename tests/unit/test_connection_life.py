@@ -26,6 +26,18 @@ def test_any_order_of_events_keeps_every_promise() -> None:
     run_state_machine_as_test(Life, settings=settings(PATIENT, max_examples=25, stateful_step_count=25))
 
 
+def test_a_life_that_is_lost_in_a_pause_with_a_message_waiting_is_told_of_its_end() -> None:
+    """Found once in thousands of lives: the machine waited for ``close_timeout``, which it does not let pass."""
+    life: Any = Life()
+    life.begin(kind="async callbacks", is_client=False, deflate=False, keepalive=False, quiet=0)
+    for _ in range(2):
+        life.peer_sends(filling=0, kind="text", pieces=1)
+    life.bytes_arrive(size=10_000)
+    life.user_pauses_or_resumes_reading(pause=True)
+    life.the_transport_is_lost(error=None)
+    life.teardown()
+
+
 class Forgetful(Connection):
     """Loses what is sent while the peer does not read."""
 
