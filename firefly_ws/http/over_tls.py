@@ -17,6 +17,10 @@ PART = 65536
 LAST = 16384
 """Of what is longer, a record by itself: given to TLS while the transport below holds enough, it is in sight."""
 
+HIGH = 1
+"""TLS counts "at high water" as above it: with 0 it would call itself full when it is empty, and say nothing more.
+Other transports (those in memory) do not, and call nobody back for a single byte: so that counts as none."""
+
 
 class OverTls:
     """*transport*, whose protocol calls `refill` from its own ``resume_writing``."""
@@ -28,8 +32,7 @@ class OverTls:
         self._waiting: deque[memoryview] = deque()
         self._size = 0  # of them
         self._closing = False
-        # "At high water" is above it for TLS: with 0 it would call itself full when it is empty, and say nothing more.
-        transport.set_write_buffer_limits(high=1, low=0)
+        transport.set_write_buffer_limits(high=HIGH, low=0)
 
     def __getattr__(self, name: str) -> Any:
         """What is the transport's as it is."""
@@ -57,7 +60,7 @@ class OverTls:
 
     def _give(self) -> None:
         inner, waiting = self._inner, self._waiting
-        while waiting and not inner.get_write_buffer_size():
+        while waiting and inner.get_write_buffer_size() <= HIGH:
             part = waiting.popleft()
             self._size -= len(part)
             inner.write(part)
@@ -65,11 +68,14 @@ class OverTls:
     def refill(self) -> bool:
         """Go on, since TLS is empty; whether nothing waits any more."""
         self._give()
-        if self.get_write_buffer_size():
+        if self._holds():
             return False
         if self._closing:
             self._end()
         return True
+
+    def _holds(self) -> bool:
+        return bool(self._size) or self._inner.get_write_buffer_size() > HIGH
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait here and in TLS."""
@@ -85,7 +91,7 @@ class OverTls:
     def close(self) -> None:
         """End behind what waits."""
         self._closing = True
-        if not self.get_write_buffer_size():
+        if not self._holds():
             self._end()
 
     def _end(self) -> None:

@@ -286,6 +286,7 @@ async def test_a_class_that_decides_nothing_says_so() -> None:
     one = Arrival(Place().server._waiting, False)
     for call in (
         lambda: one._read(b""),
+        lambda: one._upgrade(None, None),  # type: ignore[arg-type]
         lambda: one._settle(None, None, None),  # type: ignore[arg-type]
         lambda: one._hook_raised(None, ValueError()),  # type: ignore[arg-type]
         lambda: one._failed(None, ValueError()),  # type: ignore[arg-type]

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from clock import wait
 from fakes import ROLES, Peer, turns
 from judge import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload
 
 from firefly_ws import RateExceeded
-from firefly_ws._core.probe import armed, now, pass_time, turn, wheel_of
+from firefly_ws._core.probe import armed, pass_time, wheel_of
 
 
 def metered(*, messages: float | None = None, size: float | None = None, burst: float = 1, how: str = "close",
@@ -20,18 +21,6 @@ def metered(*, messages: float | None = None, size: float | None = None, burst: 
     limits = {"max_message_rate": messages, "max_byte_rate": size, "rate_burst": burst, "over_rate": how}
     callback = more.pop("text", lambda text, connection: got.append(text))
     return Peer(limits={**limits, **more.pop("limits", {})}, text=callback, **more), got
-
-
-async def wait(seconds: float) -> None:
-    """Let time pass; the loop comes round whenever its timer is due."""
-    wheel = wheel_of(asyncio.get_running_loop())
-    end = now() + seconds
-    while (due := armed(wheel)) is not None and due <= end:
-        pass_time(max(due - now(), 0))
-        turn(wheel)
-        await turns(1)
-    pass_time(max(end - now(), 0))
-    await turns(1)
 
 
 def ended(peer: Peer) -> Any:

@@ -104,6 +104,20 @@ def test_what_ends_by_itself_is_not_closed_once_more() -> None:
     assert inner.ended == ["farewell"]
 
 
+def test_a_single_byte_that_waits_below_holds_nothing_up() -> None:
+    """A transport in memory is above its mark of 1 with two bytes, and calls nobody back for one."""
+    one, inner = pair(room=0)
+    inner.below = 1
+    one.write(b"x" * (LAST + 1))
+    inner.kept = 1
+    one.refill()
+    assert len(inner.sent) == LAST + 1
+    one.close()
+    inner.kept = 1
+    assert one.refill()
+    assert inner.ended[:1] == ["close"]
+
+
 def test_abort_drops_what_waits() -> None:
     one, inner = pair(room=0)
     one.write(b"a" * PART * 4)
